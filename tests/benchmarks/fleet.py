@@ -1,0 +1,129 @@
+"""The real processes, started bare for measurement: Redis, the sandbox, the front door, one worker."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import psutil
+
+from tests.support.redis_server import RedisServer
+from tests.support.waiting import wait_for
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def free_port() -> int:
+    """Return a port that was free a moment ago."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@dataclass
+class Usage:
+    """What a process has used: seconds of CPU, and its resident megabytes now."""
+
+    cpu_s: float
+    resident_mb: float
+
+
+@dataclass
+class Fleet:
+    """Starts what is asked for, tells what it uses, ends all of it."""
+
+    latency_s: float = 0.0
+    worker_env: dict[str, str] = field(default_factory=dict)
+
+    def __enter__(self) -> Self:
+        self._children: list[subprocess.Popen[bytes]] = []
+        self.folder = Path(tempfile.mkdtemp(prefix="aip-bench-"))
+        self.redis = RedisServer(appendonly=True).start()
+        port_file = self.folder / "sandbox.port"
+        self.sandbox = self._start(
+            "workers.providers.sandbox", "--port", "0", "--port-file", str(port_file), "--latency", str(self.latency_s)
+        )
+        wait_for(lambda: port_file.exists() and port_file.read_text("ascii").strip(), what="the sandbox's port")
+        self.sandbox_url = f"http://127.0.0.1:{port_file.read_text('ascii').strip()}"
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, exc: BaseException | None, at: TracebackType | None) -> None:
+        for child in reversed(self._children):
+            if child.poll() is None:
+                os.killpg(child.pid, signal.SIGKILL)
+                child.wait(10)
+        self.redis.remove()
+
+    def environment(self, **more: str) -> dict[str, str]:
+        """Return the variables that tie the processes together."""
+        return {**os.environ, "REDIS_URL": self.redis.url, "AI_PROVIDER_SANDBOX_URL": self.sandbox_url,
+                "AI_PROVIDER_DATA_DIR": str(self.folder), "LOG_LEVEL": "warning", "PYTHONPATH": str(ROOT), **more}  # fmt: skip
+
+    def start_web(self) -> None:
+        """Start the front door and wait until it is ready."""
+        self.url = f"http://127.0.0.1:{(port := free_port())}"
+        self.web = self._start("api.main", AI_PROVIDER_PORT=str(port), AI_PROVIDER_HOST="127.0.0.1")
+        wait_for(self._ready, within_s=20, what="the front door")
+
+    def start_worker(self) -> subprocess.Popen[bytes]:
+        """Start one completion worker; it is not waited for."""
+        self.worker = self._start("workers.main", "completions", **self.worker_env)
+        return self.worker
+
+    def counters(self) -> dict[str, Any]:
+        """Return what reached the sandbox."""
+        with urllib.request.urlopen(f"{self.sandbox_url}/_sandbox/counters", timeout=30) as answer:
+            found: dict[str, Any] = json.load(answer)
+            return found
+
+    def _ready(self) -> bool:
+        try:
+            with urllib.request.urlopen(f"{self.url}/health/ready", timeout=2) as answer:
+                return bool(answer.status == 200)
+        except OSError:
+            return False
+
+    def _start(self, module: str, *arguments: str, **variables: str) -> subprocess.Popen[bytes]:
+        environment = self.environment(**variables) if hasattr(self, "sandbox_url") else {**os.environ}
+        child = subprocess.Popen(
+            [sys.executable, "-m", module, *arguments], env=environment, cwd=ROOT, start_new_session=True
+        )
+        self._children.append(child)
+        return child
+
+
+def usage(child: subprocess.Popen[bytes]) -> Usage:
+    """Return what a process and its children have used."""
+    process = psutil.Process(child.pid)
+    family = [process, *process.children(recursive=True)]
+    cpu = resident = 0.0
+    for one in family:
+        try:
+            times = one.cpu_times()
+            cpu += times.user + times.system
+            resident += one.memory_info().rss / 1e6
+        except psutil.NoSuchProcess:
+            continue
+    return Usage(cpu, resident)
+
+
+def watch_peak(child: subprocess.Popen[bytes], until: Any, *, within_s: float) -> float:
+    """Return the most resident megabytes seen until a condition holds; AssertionError when it does not in time."""
+    peak, deadline = 0.0, time.monotonic() + within_s
+    while not until():
+        peak = max(peak, usage(child).resident_mb)
+        if time.monotonic() > deadline:
+            raise AssertionError(f"not within {within_s} s")
+        time.sleep(0.2)
+    return max(peak, usage(child).resident_mb)

@@ -1,0 +1,50 @@
+"""Fixtures of every level: a private real Redis, and an environment without anybody's keys."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator, Iterator
+
+import pytest
+import redis as sync_redis
+import redis.asyncio as aioredis
+
+from tests.support.redis_server import RedisServer
+
+# Tests never spend money: whatever a developer's shell or CI has for providers is not seen here.
+_PREFIXES = ("AI_PROVIDER_", "OPENAI_", "ANTHROPIC_", "GOOGLE_", "GEMINI_", "DEEPSEEK_")
+_NAMES = {"REDIS_URL", "LOG_LEVEL", "CONFIG_DIR", "INFRASTRUCTURE_ENV"}
+for _name in [name for name in os.environ if name.startswith(_PREFIXES) or name in _NAMES]:
+    if _name != "AI_PROVIDER_TEST_REDIS_SERVER":
+        del os.environ[_name]
+
+
+@pytest.fixture(scope="session")
+def anyio_backend() -> str:
+    """Run async tests on asyncio."""
+    return "asyncio"
+
+
+@pytest.fixture(scope="session")
+def redis_server() -> Iterator[RedisServer]:
+    """One server for the test process."""
+    server = RedisServer().start()
+    yield server
+    server.remove()
+
+
+@pytest.fixture
+def redis_url(redis_server: RedisServer) -> str:
+    """An empty server's URL."""
+    client = sync_redis.Redis.from_url(redis_server.url)
+    client.flushall()
+    client.close()
+    return redis_server.url
+
+
+@pytest.fixture
+async def redis(redis_url: str) -> AsyncIterator[aioredis.Redis]:
+    """An async client of an empty server."""
+    client = aioredis.Redis.from_url(redis_url)
+    yield client
+    await client.aclose()

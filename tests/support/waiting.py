@@ -1,0 +1,37 @@
+"""Waiting for a condition with a deadline, in place of sleeping."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import time
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+T = TypeVar("T")
+
+
+def wait_for(condition: Callable[[], T], *, within_s: float = 10, every_s: float = 0.02, what: str = "") -> T:
+    """Return the condition's first true value; AssertionError when there is none within the time."""
+    deadline = time.monotonic() + within_s
+    while not (value := condition()):
+        if time.monotonic() > deadline:
+            raise AssertionError(f"not within {within_s} s: {what or condition}")
+        time.sleep(every_s)
+    return value
+
+
+async def eventually(
+    condition: Callable[[], T | Awaitable[T]], *, within_s: float = 10, every_s: float = 0.02, what: str = ""
+) -> T:
+    """Return the (possibly awaited) condition's first true value; AssertionError when there is none within the time."""
+    deadline = time.monotonic() + within_s
+    while True:
+        value = condition()
+        if inspect.isawaitable(value):
+            value = await value
+        if value:
+            return value
+        if time.monotonic() > deadline:
+            raise AssertionError(f"not within {within_s} s: {what or condition}")
+        await asyncio.sleep(every_s)

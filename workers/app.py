@@ -1,0 +1,131 @@
+"""The composition root of the worker side: reads the configuration, wires one process of a kind, runs it.
+
+Kinds: `completions` and `upkeep` consume the queue of that name, `beat` schedules, `flower` shows. Nothing is imported
+before it is known to be needed: beat and Flower never load what makes calls.
+"""
+
+from __future__ import annotations
+
+import resource
+import sys
+from collections.abc import Callable
+from typing import Any
+
+from celery import Celery
+from celery.signals import setup_logging, task_revoked
+
+from infrastructure.core.config_core import Settings, load
+from infrastructure.core.error_core import ConfigError
+from infrastructure.core.logger_core import configure_logging
+from workers import queues
+from workers.schedule import beat_schedule
+
+EX_USAGE = 2
+EX_CONFIG = 78
+FILES = 65_536  # a socket for each call in flight
+
+
+def main() -> None:
+    """Run the process kind that the command line names; exit 78 with every fault when the configuration is bad."""
+    kinds: dict[str, Callable[[Settings], int]] = {
+        queues.COMPLETIONS: run_completions,
+        queues.UPKEEP: run_upkeep,
+        "beat": run_beat,
+        "flower": run_flower,
+    }
+    if sys.argv[1:2] == [] or sys.argv[1] not in kinds:
+        sys.stderr.write(f"expected a kind of process, one of {', '.join(kinds)}\n")
+        sys.exit(EX_USAGE)
+    try:
+        settings = load().settings
+        configure_logging(settings.service.name, level=settings.logging.level, output_format=settings.logging.format)
+        sys.exit(kinds[sys.argv[1]](settings))
+    except ConfigError as exc:
+        sys.stderr.write("".join(f"configuration: {problem}\n" for problem in exc.problems))
+        sys.exit(EX_CONFIG)
+
+
+def make_app(settings: Settings) -> Celery:
+    """Return the Celery app without any task."""
+    app = Celery(settings.service.name)
+    app.conf.update(queues.celery_settings(settings))
+    # Celery leaves logging alone when somebody listens to this signal.
+    setup_logging.connect(lambda **_: None, weak=False)
+    return app
+
+
+def run_completions(settings: Settings) -> int:
+    """Run a completion worker until it is told to stop."""
+    from workers.process import Process
+    from workers.tasks import completions
+
+    app = make_app(settings)
+    process = Process(settings, kind=queues.COMPLETIONS, calls_providers=True)
+    completions.register(app, process, settings)
+    return _work(app, process, settings, queue=queues.COMPLETIONS, concurrency=settings.worker.concurrency)
+
+
+def run_upkeep(settings: Settings) -> int:
+    """Run an upkeep worker until it is told to stop."""
+    from workers.process import Process
+    from workers.tasks import upkeep
+
+    app = make_app(settings)
+    process = Process(settings, kind=queues.UPKEEP, calls_providers=False)
+    upkeep.register(app, process)
+    return _work(app, process, settings, queue=queues.UPKEEP, concurrency=UPKEEP_CONCURRENCY)
+
+
+def run_beat(settings: Settings) -> int:
+    """Run the scheduler; it keeps no file, its entries are all intervals."""
+    app = make_app(settings)
+    app.conf.update(beat_schedule=beat_schedule(), beat_scheduler="celery.beat:Scheduler")
+    app.Beat(app=app, quiet=True).run()
+    return 0
+
+
+def run_flower(settings: Settings) -> int:
+    """Run the monitoring UI."""
+    app = make_app(settings)
+    app.start(["flower", f"--address={settings.flower.host}", f"--port={settings.flower.port}"])
+    return 0
+
+
+UPKEEP_CONCURRENCY = 16
+
+
+def _work(app: Celery, process: Any, settings: Settings, *, queue: str, concurrency: int) -> int:
+    from workers.pool import TaskPool
+
+    _raise_file_limit()
+    _cancel_revoked(process)
+    TaskPool.prepare(app, lifespan=process.lifespan, drain=process.drain, drain_s=settings.worker.drain_s)
+    worker = app.Worker(
+        hostname=f"{queue}@%h.%i",
+        pool=TaskPool,
+        concurrency=concurrency,
+        queues=[queue],
+        loglevel=settings.logging.level.upper(),
+        without_mingle=True,
+        without_gossip=True,
+        quiet=True,
+    )
+    worker.start()
+    return int(worker.exitcode or 0)
+
+
+def _cancel_revoked(process: Any) -> None:
+    """Let a revoke of a message that still waits cancel the job it was sent for; of a running one the pool does it."""
+
+    def revoked(request: Any = None, *, terminated: bool = False, **_: Any) -> None:
+        if not terminated and request is not None and request.args:
+            process.cancel_soon(request.args[0])
+
+    task_revoked.connect(revoked, weak=False)
+
+
+def _raise_file_limit() -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = FILES if hard == resource.RLIM_INFINITY else min(FILES, hard)
+    if soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))

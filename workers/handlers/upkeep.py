@@ -1,0 +1,75 @@
+"""What keeps the queue honest: rescue of a dead worker's jobs, the ringer, and deadlines."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from redis.asyncio import Redis
+
+from infrastructure.core.logger_core import CoreLogger
+from infrastructure.core.redis_core import store_errors
+from workers.jobs.models import COMPLETION_CLASSES, Swept
+from workers.jobs.store import JobStore
+
+RING_AT_MOST = 1_000
+LOOK_AGAIN_MS = 12_000  # two looks 5 s apart, with room for one that came late
+SWEEPS_AT_MOST = 20
+
+
+async def rescue(store: JobStore, *, ring: Callable[[str | None], None], log: CoreLogger) -> dict[str, int]:
+    """Give the jobs of workers whose lease ran out back to the queue, and ring for each."""
+    rescued, poisoned = 0, 0
+    for _ in range(SWEEPS_AT_MOST):
+        swept = await store.sweep()
+        for job_id in swept.rescued:
+            ring(job_id)
+        rescued, poisoned = rescued + len(swept.rescued), poisoned + len(swept.poisoned)
+        if not _more(swept):
+            break
+    if rescued or poisoned:
+        log.warning("Jobs of a dead worker were rescued", context={"rescued": rescued, "poisoned": poisoned})
+    return {"rescued": rescued, "poisoned": poisoned}
+
+
+def _more(swept: Swept) -> bool:
+    return bool(swept.rescued or swept.poisoned)
+
+
+@dataclass(frozen=True, slots=True)
+class Ringer:
+    """Rings again for jobs whose message was lost.
+
+    The sign of a lost message is a ready job while the broker's list is empty, seen twice 5 s apart: once may be the
+    moment between a job's write and its ring. `marker` is the key that remembers the first look.
+    """
+
+    redis: Redis
+    broker: Redis
+    broker_list: str
+    marker: str
+
+    async def look(self, store: JobStore, *, ring: Callable[[str | None], None], log: CoreLogger) -> dict[str, int]:
+        """Look once; ring when this is the second look that finds the sign."""
+        ready = await store.ready_count(COMPLETION_CLASSES)
+        with store_errors():
+            unheard = ready > 0 and await self.broker.llen(self.broker_list) == 0
+            if not unheard:
+                await self.redis.delete(self.marker)
+                return {"rung": 0}
+            if await self.redis.set(self.marker, 1, nx=True, px=LOOK_AGAIN_MS):
+                return {"rung": 0}
+            await self.redis.delete(self.marker)
+        count = min(ready, RING_AT_MOST)
+        for _ in range(count):
+            ring(None)
+        log.warning("Ready jobs had no message, rung again", context={"ready": ready, "rung": count})
+        return {"rung": count}
+
+
+async def expire(store: JobStore, *, log: CoreLogger) -> dict[str, int]:
+    """Write the end of jobs whose deadline passed."""
+    expired = await store.expire_due()
+    if expired:
+        log.info("Jobs passed their deadline", context={"expired": len(expired)})
+    return {"expired": len(expired)}

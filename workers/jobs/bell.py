@@ -1,0 +1,96 @@
+"""The doorbell: tells Celery that a job is ready, from a thread of its own, in batches.
+
+Ringing never blocks and never fails the caller: the job is in the store already, and the ringer rings again for what was
+not heard. A message carries a job's id and nothing else.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from uuid import uuid4
+
+from celery import Celery
+from kombu.exceptions import OperationalError
+
+from infrastructure.core.config_core import Settings
+from infrastructure.core.logger_core import get_logger
+from workers import queues
+
+BATCH = 200
+MAX_WAITING = 100_000  # beyond this the ringer takes over; at 0.2 ms a ring this is 20 s of work
+PAUSE_AFTER_FAILURE_S = 1.0
+
+
+class Bell:
+    """Publisher thread for completion messages; one for each process that rings."""
+
+    def __init__(self, settings: Settings) -> None:
+        """Prepare the publisher; nothing is connected before the first ring.
+
+        Raises:
+            ConfigError: no broker is configured.
+        """
+        self._app = Celery("ai-provider", set_as_current=False)
+        self._app.conf.update(queues.celery_settings(settings))
+        self._waiting: deque[str | None] = deque(maxlen=MAX_WAITING)
+        self._wake = threading.Event()
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="bell", daemon=True)
+        self._log = get_logger(settings.service.name, "bell")
+
+    def start(self) -> None:
+        """Start the thread."""
+        self._thread.start()
+
+    def ring(self, job_id: str | None = None) -> None:
+        """Queue one message, with a hint which job made it necessary; safe from any thread, never blocks."""
+        self._waiting.append(job_id)
+        self._wake.set()
+
+    def stop(self, *, timeout_s: float = 3.0) -> None:
+        """Send what waits, as far as it goes within `timeout_s` seconds, and end the thread."""
+        self._stopping.set()
+        self._wake.set()
+        if self._thread.is_alive():
+            self._thread.join(timeout_s)
+
+    def _run(self) -> None:
+        while True:
+            self._wake.wait()
+            self._wake.clear()
+            heard = True
+            while self._waiting and heard:
+                heard = self._ring_batch()
+            if self._stopping.is_set():
+                return
+            if not heard:
+                self._stopping.wait(PAUSE_AFTER_FAILURE_S)
+                self._wake.set()
+
+    def _ring_batch(self) -> bool:
+        """Publish up to a batch; what could not be sent stays for the next try. False when the broker did not answer."""
+        taken = [self._waiting.popleft() for _ in range(min(BATCH, len(self._waiting)))]
+        try:
+            with self._app.producer_pool.acquire(block=True, timeout=5) as producer, producer.batch(2 * BATCH):
+                for job_id in taken:
+                    self._publish(producer, job_id)
+        except (OperationalError, OSError, *self._app.connection_for_write().connection_errors) as exc:
+            # Some may have gone out: a surplus bell claims nothing.
+            self._waiting.extendleft(reversed(taken))
+            self._log.warning("Broker does not answer, ringing later", context={"waiting": len(self._waiting), "error_type": type(exc).__name__})  # fmt: skip
+            return False
+        return True
+
+    def _publish(self, producer: object, job_id: str | None) -> None:
+        hint = job_id or ""
+        self._app.send_task(
+            queues.TASK_COMPLETION,
+            args=(hint,),
+            task_id=job_id or str(uuid4()),
+            producer=producer,
+            argsrepr=f"('{hint}',)",
+            kwargsrepr="{}",
+            retry=False,
+            ignore_result=True,
+        )

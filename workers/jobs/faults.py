@@ -1,0 +1,105 @@
+"""Faults of a request as a caller reads them: where, what was expected, what kind of thing was there instead.
+
+Values are never repeated (they may be prompts), except numbers, which say more than "a number" and cannot hold one.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from pydantic import ValidationError
+from pydantic_core import ErrorDetails
+
+MAX_FAULTS = 100
+MAX_NAME = 64
+
+_SENTENCES = {
+    "missing": "this field is required",
+    "literal_error": "expected {expected}, got {got}",
+    "string_type": "expected a string, got {got}",
+    "bool_type": "expected true or false, got {got}",
+    "int_type": "expected a whole number, got {got}",
+    "int_from_float": "expected a whole number, got {got}",
+    "float_type": "expected a number, got {got}",
+    "finite_number": "expected a finite number",
+    "list_type": "expected a list, got {got}",
+    "dict_type": "expected an object, got {got}",
+    "model_type": "expected an object, got {got}",
+    "model_attributes_type": "expected an object, got {got}",
+    "string_too_short": "expected at least {min_length} character(s), got {got}",
+    "string_too_long": "expected at most {max_length} characters, got {got}",
+    "string_pattern_mismatch": "expected a text of the form {pattern}, got {got}",
+    "too_short": "expected at least {min_length} item(s), got {got}",
+    "too_long": "expected at most {max_length} items, got {got}",
+    "greater_than": "expected more than {gt}, got {got}",
+    "greater_than_equal": "expected at least {ge}, got {got}",
+    "less_than": "expected less than {lt}, got {got}",
+    "less_than_equal": "expected at most {le}, got {got}",
+    "union_tag_invalid": "expected one of {expected_tags}",
+    "union_tag_not_found": "this field is required",
+    "value_error": "{error}",
+}
+
+
+def faults(exc: ValidationError, body: Any, known: Sequence[str]) -> list[dict[str, str]]:
+    """Return each fault as `{field, pointer, message}`: a dotted path, the same as a JSON pointer, one clause.
+
+    `known` are the names that the top level may have, for the nearest one to an unknown name. A body with more than
+    `MAX_FAULTS` faults gets one that says so.
+    """
+    if exc.error_count() > MAX_FAULTS:
+        return [fault((), f"the body breaks more than {MAX_FAULTS} rules, {exc.error_count()} in all")]
+    return [_told(error, body, known) for error in exc.errors(include_url=False)]
+
+
+def fault(path: Sequence[str | int], message: str) -> dict[str, str]:
+    """Return one fault at a path into the body."""
+    parts = [str(part)[:MAX_NAME] for part in path]
+    pointer = "".join("/" + part.replace("~", "~0").replace("/", "~1") for part in parts)
+    return {"field": ".".join(parts) or "body", "pointer": f"#{pointer}", "message": message}
+
+
+def _told(error: ErrorDetails, body: Any, known: Sequence[str]) -> dict[str, str]:
+    path = _path(error["loc"], body, named=error["type"] in {"missing", "extra_forbidden"})
+    if error["type"] == "extra_forbidden":
+        return fault(path, _unknown(str(path[-1]), known if len(path) == 1 else ()))
+    context = dict(error.get("ctx", {}))
+    if "discriminator" in context and error["type"].startswith("union_tag"):
+        path = [*path, str(context["discriminator"]).strip("'")]
+    sentence = _SENTENCES.get(error["type"], error["msg"] if error["type"] == "wrong_type" else "is not valid")
+    return fault(path, sentence.format_map({**context, "got": _got(error["input"])}))
+
+
+def _unknown(name: str, known: Sequence[str]) -> str:
+    near = difflib.get_close_matches(name[:MAX_NAME], known, 1)
+    return "no such field" + (f"; did you mean {near[0]}?" if near else "")
+
+
+def _path(loc: tuple[int | str, ...], body: Any, *, named: bool) -> list[int | str]:
+    """Return a location without pydantic's names of union branches, which are no part of the body."""
+    path: list[int | str] = []
+    node = body
+    for depth, part in enumerate(loc):
+        last = depth == len(loc) - 1
+        if isinstance(node, Mapping) and part in node:
+            node = node[part]
+        elif isinstance(node, list) and isinstance(part, int):
+            node = node[part] if part < len(node) else None
+        elif not (last and named):
+            continue
+        path.append(part)
+    return path
+
+
+def _got(value: Any) -> str:
+    """Say what a value is without saying it."""
+    if value is None or isinstance(value, bool):
+        return {None: "null", True: "true", False: "false"}[value]
+    if isinstance(value, (int, float)):
+        return repr(value)[:40]
+    for kind, name, unit in ((str, "a string", "characters"), (list, "a list", "items"), (dict, "an object", "members")):
+        if isinstance(value, kind):
+            return f"{name} of {len(value)} {unit}" if value else f"an empty {name.split()[1]}"
+    return "something else"

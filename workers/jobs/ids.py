@@ -1,0 +1,20 @@
+"""Job ids: `job_` and 32 hex digits, the first 12 of them the time, so that ids sort as they were made."""
+
+from __future__ import annotations
+
+import re
+import secrets
+import time
+
+_FORM = re.compile(r"job_[0-9a-f]{32}\Z")
+
+
+def new_job_id(now_ms: int | None = None) -> str:
+    """Return a new id: 48 bits of Unix milliseconds, then 80 random bits (the layout of a ULID)."""
+    stamp = time.time_ns() // 1_000_000 if now_ms is None else now_ms
+    return f"job_{stamp:012x}{secrets.token_hex(10)}"
+
+
+def is_job_id(text: str) -> bool:
+    """Say whether a text has the form of an id."""
+    return _FORM.match(text) is not None

@@ -1,0 +1,154 @@
+"""Jobs as values: what is submitted, claimed, written and read."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Any
+
+
+class Status(StrEnum):
+    """States of a job: `queued -> in_progress -> completed | failed | cancelled | expired`; rescue leads back to queued."""
+
+    QUEUED = "queued"
+    IN_PROGRESS = "in_progress"
+    COMPLETED = "completed"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+    EXPIRED = "expired"
+
+    @property
+    def terminal(self) -> bool:
+        """Say whether the state is final; final states never change."""
+        return self not in {Status.QUEUED, Status.IN_PROGRESS}
+
+
+class Priority(StrEnum):
+    """What a caller may ask for; each is a class of the ready queue."""
+
+    HIGH = "high"
+    NORMAL = "normal"
+    LOW = "low"
+
+
+class ReadyClass(StrEnum):
+    """Classes of the ready queue, highest first."""
+
+    HIGH = "high"
+    NORMAL = "normal"
+    LOW = "low"
+    BATCH = "batch"
+    SUSPECT = "suspect"
+
+
+COMPLETION_CLASSES = (ReadyClass.HIGH, ReadyClass.NORMAL, ReadyClass.LOW)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attempt:
+    """One provider call. `outcome` is `ok` or a class of failure; `cost_usd` None when unknown; `latency_ms` wall time."""
+
+    provider: str
+    model: str
+    outcome: str
+    status: int | None
+    latency_ms: float
+    cost_usd: float | None
+    breaker: str | None = None
+    score: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewJob:
+    """A job to be written. `request` is packed (`codec.pack`); `idempotency` is the caller's key and its body's digest."""
+
+    id: str
+    tenant: str
+    kind: str
+    model: str
+    request: bytes
+    priority: Priority
+    deadline_ms: int
+    metadata: dict[str, str]
+    config_version: str
+    idempotency: tuple[str, str] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Fence:
+    """A worker's right to write a job: new at each claim, void after rescue, cancel and deadline."""
+
+    job_id: str
+    owner: str
+    nonce: str
+    """Of the claim; the key of the job in `owner:{owner}:jobs`."""
+    value: str
+    """Counter and nonce, as the job holds it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Claimed:
+    """A job that this process now owns. `remaining_ms` is the time to its deadline at the claim, by Redis."""
+
+    fence: Fence
+    tenant: str
+    kind: str
+    model: str
+    request: bytes
+    ready_class: ReadyClass
+    deliveries: int
+    deaths: int
+    remaining_ms: int
+    config_version: str
+    attempts: tuple[Attempt, ...] = ()
+
+    @property
+    def id(self) -> str:
+        """Return the job's id."""
+        return self.fence.job_id
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """How a job ended: exactly one is written for each job. `result` is packed; `error` is (code, message)."""
+
+    status: Status
+    result: bytes | None = None
+    error: tuple[str, str] | None = None
+    usage: dict[str, Any] | None = None
+    cost_usd: float | None = None
+    saved_usd: float | None = None
+    cache: str = "miss"
+    attempts: tuple[Attempt, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """A job as it is read. Times are milliseconds since 1970, by Redis; None where it has not happened."""
+
+    id: str
+    tenant: str
+    kind: str
+    status: Status
+    model: str
+    created_ms: int
+    started_ms: int | None = None
+    finished_ms: int | None = None
+    deadline_at_ms: int | None = None
+    deliveries: int = 0
+    result: dict[str, Any] | None = None
+    error: tuple[str, str] | None = None
+    usage: dict[str, Any] | None = None
+    cost_usd: float | None = None
+    saved_usd: float | None = None
+    cache: str | None = None
+    attempts: tuple[Attempt, ...] = ()
+    metadata: dict[str, str] = field(default_factory=dict)
+
+
+def rfc3339(ms: int | None) -> str | None:
+    """Return an instant as RFC 3339 in UTC with milliseconds, None for None."""
+    if ms is None:
+        return None
+    return datetime.fromtimestamp(ms / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

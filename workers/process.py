@@ -1,0 +1,49 @@
+"""The place where a worker process keeps its one runtime, between the pool that starts it and the tasks that use it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from infrastructure.core.config_core import Settings
+from workers.runtime import Runtime
+
+
+class Process:
+    """Builds the runtime on the pool's loop and takes it down there."""
+
+    def __init__(self, settings: Settings, *, kind: str, calls_providers: bool) -> None:
+        self._settings = settings
+        self._kind = kind
+        self._calls_providers = calls_providers
+        self._runtime: Runtime | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self.suspect_running = asyncio.Lock()
+
+    @property
+    def runtime(self) -> Runtime:
+        """Return the runtime; the pool has started it before the first task."""
+        if self._runtime is None:
+            raise RuntimeError("expected the pool to have started the runtime, got a task before it")
+        return self._runtime
+
+    @asynccontextmanager
+    async def lifespan(self) -> AsyncIterator[None]:
+        """Hold the runtime while the pool's loop runs."""
+        self._loop = asyncio.get_running_loop()
+        self._runtime = Runtime(self._settings, kind=self._kind)
+        await self._runtime.start(call_providers=self._calls_providers)
+        try:
+            yield
+        finally:
+            await self._runtime.stop()
+
+    def cancel_soon(self, job_id: str) -> None:
+        """Cancel a job from Celery's thread, without waiting for it."""
+        if self._loop is not None and self._runtime is not None:
+            asyncio.run_coroutine_threadsafe(self._runtime.cancel(job_id), self._loop)
+
+    async def drain(self) -> None:
+        """Pass on that the shutdown has begun."""
+        await self.runtime.drain()

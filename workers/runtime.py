@@ -1,0 +1,264 @@
+"""What one worker process holds while it lives: its store, its lease, its provider manager and the jobs it runs."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import secrets
+import signal
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from redis.asyncio import Redis
+
+from infrastructure.core.config_core import Settings
+from infrastructure.core.error_core import StoreError
+from infrastructure.core.logger_core import bound_contextvars, get_logger
+from infrastructure.core.redis_core import connect
+from workers.admission import Admission
+from workers.bridge import Drained, Revoked
+from workers.handlers.completion import complete
+from workers.jobs.bell import Bell
+from workers.jobs.models import Claimed, Outcome, ReadyClass, Status
+from workers.jobs.store import JobStore
+from workers.lease import Lease, listen, monotonic, new_owner
+from workers.providers.litellm_manager import Answer, LiteLLMManager
+from workers.queues import broker_url
+
+BODIES_BYTES = 256_000_000
+WRITE_AGAIN_S = 1.0
+WRITE_AFTER_DEADLINE_S = 60.0
+Summary = dict[str, Any]
+
+
+@dataclass(eq=False, slots=True)
+class Running:
+    """A job in this process: its call, and whether somebody else has taken the job from us."""
+
+    job: Claimed
+    call: asyncio.Task[tuple[Outcome, Answer | None]] | None = None
+    writing: bool = False
+    taken: bool = False
+
+    def stop(self) -> None:
+        """Stop the call of a job that is not ours any more."""
+        if not self.writing:
+            self.taken = True
+            if self.call is not None:
+                self.call.cancel()
+
+
+class Runtime:
+    """Claims jobs for the doorbell's messages, runs them, and writes how they ended."""
+
+    def __init__(self, settings: Settings, *, kind: str) -> None:
+        self.settings = settings
+        self.owner = new_owner(kind)
+        self.log = get_logger(settings.service.name, "worker")
+        self.redis: Redis = self._connect(settings)
+        self.broker: Redis = connect(broker_url(settings), max_connections=4)
+        self.store = JobStore(
+            self.redis,
+            prefix=settings.redis.prefix,
+            result_ttl_s=settings.jobs.result_ttl_s,
+            lease_s=settings.jobs.lease_s,
+            max_deaths=settings.jobs.max_deaths,
+        )
+        self.bell = Bell(settings)
+        self.manager = LiteLLMManager(lambda: settings)
+        self.draining = False
+        self._manager_ready = asyncio.Lock()
+        self._manager_started = False
+        self._admission = Admission(limit_bytes=BODIES_BYTES)
+        self._running: dict[str, Running] = {}
+        self._background: list[asyncio.Task[None]] = []
+        self._lease = Lease(
+            self.store,
+            owner=self.owner,
+            heartbeat_s=settings.jobs.heartbeat_s,
+            lease_s=settings.jobs.lease_s,
+            running=lambda: frozenset(nonce for nonce, run in self._running.items() if not run.writing),
+            lost=self._lose,
+            strange=self._give_stranger_back,
+            log=self.log,
+        )
+
+    @staticmethod
+    def _connect(settings: Settings) -> Redis:
+        assert settings.redis.url is not None  # noqa: S101  the composition root has checked it
+        return connect(settings.redis.url.get_secret_value(), max_connections=settings.redis.max_connections)
+
+    async def start(self, *, call_providers: bool) -> None:
+        """Start the heartbeat and, where jobs are run, load LiteLLM; Redis may still be away."""
+        self.bell.start()
+        channel = f"{self.settings.redis.prefix}:stop:{self.owner}"
+        self._background = [
+            asyncio.create_task(self._lease.keep()),
+            asyncio.create_task(listen(self.redis, channel, self._lose, log=self.log)),
+            asyncio.create_task(self._watch_memory()),
+        ]
+        if call_providers:
+            await self._ready_manager()
+        self.log.info("Worker is ready", context={"owner": self.owner, "concurrency": self.settings.worker.concurrency})
+
+    async def drain(self) -> None:
+        """Claim nothing more; what runs may end."""
+        self.draining = True
+        self.log.info("Worker is draining", context={"running": len(self._running)})
+
+    async def stop(self) -> None:
+        """Hand back what is still owned, leave the fleet, close everything."""
+        for task in self._background:
+            task.cancel()
+        await asyncio.gather(*self._background, return_exceptions=True)
+        try:
+            await asyncio.wait_for(self.store.retire(self.owner), timeout=5)
+        except (StoreError, TimeoutError):
+            self.log.warning("Store did not hear the farewell; rescue will find what is left")
+        self.bell.stop()
+        await self.manager.close()
+        await self.redis.aclose()
+        await self.broker.aclose()
+
+    async def run_job(self, hint: str, *, classes: Sequence[ReadyClass]) -> Summary:
+        """Claim the next job due, run it, write its end. Returns what the task's result and event say.
+
+        A message for which nothing is claimed is lost on purpose: the job stays ready in the store, and the ringer rings.
+        """
+        if self.draining:
+            return {"status": "draining"}
+        try:
+            job = await self._claim(hint, classes)
+        except StoreError as exc:
+            return {"status": exc.code}
+        if job is None:
+            return {"status": "nothing_ready"}
+        with bound_contextvars(job_id=job.id, tenant=job.tenant):
+            async with self._admission.holding(len(job.request)):
+                return await self._run(job)
+
+    async def cancel(self, job_id: str) -> None:
+        """Cancel a job whose message was revoked."""
+        try:
+            await self.store.cancel(job_id, tenant=None)
+        except StoreError:
+            self.log.warning("Store did not hear a revoke", context={"job_id": job_id})
+
+    async def _claim(self, hint: str, classes: Sequence[ReadyClass]) -> Claimed | None:
+        async with self._admission.claiming():
+            if not self._lease.holds():
+                await self._lease.beat()
+            nonce = secrets.token_hex(8)
+            job = await self.store.claim(self.owner, nonce=nonce, classes=classes, hint=hint or None)
+            if job is not None:
+                self._running[nonce] = Running(job)
+            return job
+
+    async def _run(self, job: Claimed) -> Summary:
+        run = self._running[job.fence.nonce]
+        try:
+            await self._ready_manager()
+            run.call = asyncio.create_task(complete(job, manager=self.manager, log=self.log))
+            if run.taken:
+                run.call.cancel()
+            outcome, answer = await self._outcome(run)
+        except asyncio.CancelledError:
+            if run.taken:
+                return {"job": job.id, "status": "stopped"}
+            await self._hand_back(job)
+            raise
+        except Drained:
+            await self._hand_back(job)
+            raise
+        except Revoked:
+            await self.cancel(job.id)
+            raise
+        else:
+            run.writing = True
+            return await self._finish(job, outcome, answer)
+        finally:
+            self._running.pop(job.fence.nonce, None)
+
+    async def _outcome(self, run: Running) -> tuple[Outcome, Answer | None]:
+        assert run.call is not None  # noqa: S101
+        try:
+            async with asyncio.timeout(run.job.remaining_ms / 1000):
+                return await run.call
+        except TimeoutError:
+            error = ("deadline_exceeded", "the job's deadline passed while it ran")
+            return Outcome(status=Status.EXPIRED, error=error, attempts=run.job.attempts), None
+
+    async def _finish(self, job: Claimed, outcome: Outcome, answer: Answer | None) -> Summary:
+        written = await self._write(job, outcome)
+        if not written:
+            self.log.warning("Stale result was refused", context={"status": outcome.status})
+        usage = outcome.usage or {}
+        return {
+            "job": job.id,
+            "status": outcome.status.value if written else "stale",
+            "provider": answer.provider if answer else None,
+            "model": answer.model if answer else None,
+            "tokens": usage.get("total_tokens"),
+            "cost_usd": outcome.cost_usd,
+            "cache": outcome.cache,
+            "error": outcome.error[0] if outcome.error else None,
+        }
+
+    async def _write(self, job: Claimed, outcome: Outcome) -> bool:
+        """Write the outcome, again and again while Redis is away: the call is paid and its fence still guards the job."""
+        nonce = secrets.token_hex(8)
+        give_up_at = monotonic() + job.remaining_ms / 1000 + WRITE_AFTER_DEADLINE_S
+        while True:
+            try:
+                return await self.store.complete(job.fence, outcome, nonce=nonce)
+            except StoreError as exc:
+                if monotonic() > give_up_at:
+                    self.log.error("Result could not be written", context={"job_id": job.id}, exc=exc)
+                    return False
+                await asyncio.sleep(WRITE_AGAIN_S)
+
+    async def _hand_back(self, job: Claimed) -> None:
+        try:
+            if await self.store.give_back(job.fence):
+                self.bell.ring(job.id)
+        except StoreError:
+            self.log.warning("Job could not be handed back; rescue will find it")
+
+    async def _give_stranger_back(self, nonce: str) -> None:
+        """Hand back a claim whose answer never arrived: the same nonce brings the same claim, and with it its fence."""
+        job = await self.store.claim(self.owner, nonce=nonce, classes=())
+        if job is not None:
+            self.log.warning("Claim without a runner was handed back", context={"job_id": job.id})
+            await self._hand_back(job)
+
+    def _lose(self, nonce: str) -> None:
+        if run := self._running.get(nonce):
+            run.stop()
+
+    async def _ready_manager(self) -> None:
+        """Load LiteLLM once, at the start or (upkeep) at the first job."""
+        if self._manager_started:
+            return
+        async with self._manager_ready:
+            if not self._manager_started:
+                await self.manager.start()
+                self._manager_started = True
+
+    async def _watch_memory(self) -> None:
+        """Drain and exit above the memory limit, once; the supervisor starts the next process."""
+        limit = self.settings.worker.memory_mb
+        while (resident := resident_mb()) < limit:
+            await asyncio.sleep(self.settings.jobs.heartbeat_s)  # noqa: ASYNC110  no event tells of memory
+        self.log.warning("Memory limit is passed, draining", context={"resident_mb": resident, "limit_mb": limit})
+        os.kill(os.getpid(), signal.SIGTERM)
+
+
+def resident_mb() -> float:
+    """Return this process's resident memory in megabytes; 0 where the system does not tell."""
+    try:
+        pages = int(Path("/proc/self/statm").read_text("ascii").split()[1])
+    except (OSError, IndexError, ValueError):
+        return 0.0
+    return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
