@@ -64,7 +64,7 @@ def parse(body: bytes, depth: int) -> Any:
     """
     if body.count(b"[") + body.count(b"{") > depth:  # otherwise it cannot be too deep
         brackets = _STRING.sub(b"", body).translate(None, _NOT_BRACKETS)
-        if any(level > depth for level in accumulate(map(_STEP.__getitem__, brackets))):
+        if max(accumulate(map(_STEP.__getitem__, brackets)), default=0) > depth:
             raise InvalidJSON(f"expected at most {depth} levels of nesting, got more")
     try:
         orjson.loads(body)

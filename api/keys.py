@@ -17,6 +17,7 @@ import secrets
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from redis.asyncio import Redis
 
@@ -78,11 +79,16 @@ class KeyStore:
             raise ValidationFailed(f"name: expected at most {MAX_NAME} printable characters")
         key_id = secrets.token_hex(6)
         key = f"aip_{key_id}_{secrets.token_urlsafe(32)}"
-        fields = {"hmac": self._digest(key), "tenant": tenant, "operator": int(operator), "name": name}
+        fields: dict[Any, Any] = {
+            "hmac": self._digest(key),
+            "tenant": tenant,
+            "operator": int(operator),
+            "name": name,
+        }
         with store_errors():
-            created = await self._now_ms()
+            fields["created"] = await self._now_ms()
             async with self._redis.pipeline(transaction=True) as pipe:
-                pipe.hset(self._at(key_id), mapping={**fields, "created": created})
+                pipe.hset(self._at(key_id), mapping=fields)
                 pipe.sadd(self._all, key_id)
                 await pipe.execute()
         self._any, self._any_until = True, self._clock() + CACHE_S
@@ -91,7 +97,8 @@ class KeyStore:
     async def list(self) -> tuple[KeyInfo, ...]:
         """Return every key ever made, oldest first."""
         with store_errors():
-            ids = sorted(key_id.decode() for key_id in await self._redis.smembers(self._all))
+            members: set[Any] = await self._redis.smembers(self._all)
+            ids = sorted(member.decode() for member in members)
             async with self._redis.pipeline(transaction=False) as pipe:
                 for key_id in ids:
                     pipe.hgetall(self._at(key_id))
@@ -136,7 +143,7 @@ class KeyStore:
         match = _KEY.match(key)
         key_id = match[1] if match else "0" * 12
         with store_errors():
-            row: dict[bytes, bytes] = await self._redis.hgetall(self._at(key_id))
+            row: dict[Any, Any] = await self._redis.hgetall(self._at(key_id))
         # Compared even where there is nothing to compare with, so that an unknown id takes as long as a wrong secret.
         same = hmac.compare_digest(row.get(b"hmac", _NOBODY.encode()), digest.encode())
         if not same or not match or b"revoked" in row:

@@ -10,6 +10,7 @@ import redis as sync_redis
 import redis.asyncio as aioredis
 
 from tests.support.redis_server import RedisServer
+from tests.support.sandbox import sandbox, sandbox_process  # noqa: F401  fixtures for every level
 
 # Tests never spend money: whatever a developer's shell or CI has for providers is not seen here.
 _PREFIXES = ("AI_PROVIDER_", "OPENAI_", "ANTHROPIC_", "GOOGLE_", "GEMINI_", "DEEPSEEK_")

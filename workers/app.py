@@ -6,12 +6,16 @@ before it is known to be needed: beat and Flower never load what makes calls.
 
 from __future__ import annotations
 
+import os
 import resource
+import socket
 import sys
+import warnings
 from collections.abc import Callable
 from typing import Any
 
 from celery import Celery
+from celery.platforms import SecurityWarning
 from celery.signals import setup_logging, task_revoked
 
 from infrastructure.core.config_core import Settings, load
@@ -79,7 +83,7 @@ def run_upkeep(settings: Settings) -> int:
 def run_beat(settings: Settings) -> int:
     """Run the scheduler; it keeps no file, its entries are all intervals."""
     app = make_app(settings)
-    app.conf.update(beat_schedule=beat_schedule(), beat_scheduler="celery.beat:Scheduler")
+    app.conf.update(beat_schedule=beat_schedule(settings), beat_scheduler="celery.beat:Scheduler")
     app.Beat(app=app, quiet=True).run()
     return 0
 
@@ -97,11 +101,13 @@ UPKEEP_CONCURRENCY = 16
 def _work(app: Celery, process: Any, settings: Settings, *, queue: str, concurrency: int) -> int:
     from workers.pool import TaskPool
 
+    # Celery warns of root because pickled messages could run code; these accept JSON only.
+    warnings.filterwarnings("ignore", category=SecurityWarning)
     _raise_file_limit()
     _cancel_revoked(process)
     TaskPool.prepare(app, lifespan=process.lifespan, drain=process.drain, drain_s=settings.worker.drain_s)
     worker = app.Worker(
-        hostname=f"{queue}@%h.%i",
+        hostname=f"{queue}-{os.getpid()}@{socket.gethostname()}",
         pool=TaskPool,
         concurrency=concurrency,
         queues=[queue],

@@ -18,7 +18,7 @@ from infrastructure.core.error_core import StoreError
 from infrastructure.core.logger_core import bound_contextvars, get_logger
 from infrastructure.core.redis_core import connect
 from workers.admission import Admission
-from workers.bridge import Drained, Revoked
+from workers.bridge import HardLimit, Revoked, SoftLimit
 from workers.handlers.completion import complete
 from workers.jobs.bell import Bell
 from workers.jobs.models import Claimed, Outcome, ReadyClass, Status
@@ -159,27 +159,34 @@ class Runtime:
     async def _run(self, job: Claimed) -> Summary:
         run = self._running[job.fence.nonce]
         try:
-            await self._ready_manager()
-            run.call = asyncio.create_task(complete(job, manager=self.manager, log=self.log))
-            if run.taken:
-                run.call.cancel()
-            outcome, answer = await self._outcome(run)
-        except asyncio.CancelledError:
-            if run.taken:
+            outcome, answer = await self._call(run)
+            if outcome is None:
                 return {"job": job.id, "status": "stopped"}
-            await self._hand_back(job)
-            raise
-        except Drained:
-            await self._hand_back(job)
-            raise
-        except Revoked:
-            await self.cancel(job.id)
-            raise
-        else:
             run.writing = True
             return await self._finish(job, outcome, answer)
         finally:
             self._running.pop(job.fence.nonce, None)
+
+    async def _call(self, run: Running) -> tuple[Outcome | None, Answer | None]:
+        """Make the call; no outcome when the job was taken from us. An interruption by the pool settles the job first."""
+        job = run.job
+        try:
+            await self._ready_manager()
+            run.call = asyncio.create_task(complete(job, manager=self.manager, log=self.log))
+            if run.taken:
+                run.call.cancel()
+            return await self._outcome(run)
+        except Revoked:
+            await self.cancel(job.id)
+            raise
+        except (SoftLimit, HardLimit):
+            error = ("time_limit_exceeded", "the job ran longer than worker.soft_limit_s allows")
+            return Outcome(status=Status.FAILED, error=error, attempts=job.attempts), None
+        except asyncio.CancelledError:  # drained, stopped by the store, or the loop ends cold
+            if run.taken:
+                return None, None
+            await self._hand_back(job)
+            raise
 
     async def _outcome(self, run: Running) -> tuple[Outcome, Answer | None]:
         assert run.call is not None  # noqa: S101
@@ -249,8 +256,8 @@ class Runtime:
     async def _watch_memory(self) -> None:
         """Drain and exit above the memory limit, once; the supervisor starts the next process."""
         limit = self.settings.worker.memory_mb
-        while (resident := resident_mb()) < limit:
-            await asyncio.sleep(self.settings.jobs.heartbeat_s)  # noqa: ASYNC110  no event tells of memory
+        while (resident := resident_mb()) < limit:  # noqa: ASYNC110  no event tells of memory
+            await asyncio.sleep(self.settings.jobs.heartbeat_s)
         self.log.warning("Memory limit is passed, draining", context={"resident_mb": resident, "limit_mb": limit})
         os.kill(os.getpid(), signal.SIGTERM)
 

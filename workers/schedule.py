@@ -4,19 +4,21 @@ from __future__ import annotations
 
 from typing import Any
 
+from infrastructure.core.config_core import Settings
 from workers import queues
 
-RESCUE_S = 5.0
-RING_S = 5.0
 EXPIRE_S = 2.0
 SUSPECT_S = 5.0
 
 
-def beat_schedule() -> dict[str, dict[str, Any]]:
-    """Return the entries. Two beats at once do no harm: each task runs once in its slot of Redis time."""
+def beat_schedule(settings: Settings) -> dict[str, dict[str, Any]]:
+    """Return the entries. Two beats at once do no harm: each task runs once in its slot of Redis time.
+
+    Rescue believes in a death only after sweeps without a gap of half a lease, so it goes with the heartbeat.
+    """
     entries = {
-        queues.TASK_RESCUE: RESCUE_S,
-        queues.TASK_RING: RING_S,
+        queues.TASK_RESCUE: settings.jobs.heartbeat_s,
+        queues.TASK_RING: settings.jobs.heartbeat_s,
         queues.TASK_EXPIRE: EXPIRE_S,
         queues.TASK_SUSPECT: SUSPECT_S,
     }

@@ -16,7 +16,7 @@ __all__ = ["CoreLogger", "bound_contextvars", "configure_logging", "get_logger"]
 _FIELDS = ("timestamp", "level", "service", "service_id", "message", "module", "function", "context")
 # Libraries that say more than an operator wants, or that print requests: only what went wrong.
 _QUIET = ("LiteLLM", "litellm", "LiteLLM Router", "LiteLLM Proxy", "httpx", "httpcore", "openai", "aiohttp", "asyncio",
-          "urllib3", "hpack")  # fmt: skip
+          "urllib3", "hpack", "celery.worker.strategy", "celery.app.trace", "celery.beat")  # fmt: skip
 
 
 class CoreLogger:

@@ -38,7 +38,7 @@ def connect(
         **_options(url, socket_timeout_s),
         retry=Retry(ExponentialBackoff(cap=1.0, base=0.05), RETRIES),
     )
-    return aioredis.Redis(connection_pool=pool)
+    return aioredis.Redis.from_pool(pool)
 
 
 def connect_sync(url: str, *, socket_timeout_s: float = SOCKET_TIMEOUT_S) -> SyncRedis:

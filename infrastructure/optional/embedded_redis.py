@@ -1,8 +1,8 @@
 """The embedded server: one for a data folder, shared by all who use the folder, stopped by the last of them.
 
-A file lock in the folder serialises coming and going (`door.lock`), another is held by every user while it uses the
-server (`users.lock`, shared), a third by the server itself (`server.lock`): Redis does not lock its data, so we do. A
-server whose users were all killed lives on and is found by the next.
+Three file locks in the folder: `door.lock` lets one user at a time come or go, `users.lock` is held (shared) by every user
+while it uses the server, `server.lock` by the server itself, since Redis does not lock its data. A server whose users were
+all killed lives on and is found by the next.
 """
 
 from __future__ import annotations
@@ -14,11 +14,13 @@ from pathlib import Path
 
 from infrastructure.core.error_core import StoreUnavailable
 from infrastructure.optional.locks import FileLock
-from infrastructure.optional.redis_process import ServerProcess
+from infrastructure.optional.redis_process import LOOK_EVERY_S, Health, ServerProcess
 
 START_S = 10.0
-DOOR_S = 15.0
-END_S = 2.0
+LOADING_S = 300.0
+ENTER_S = 15.0
+LEAVE_S = 0.5
+END_S = 1.5
 
 
 class EmbeddedRedis:
@@ -34,7 +36,8 @@ class EmbeddedRedis:
     def __init__(self, folder: Path, server: str = "") -> None:
         self._folder = folder
         self._process = ServerProcess(folder, server=server)
-        self._users = FileLock(folder / "users.lock")
+        self._door = FileLock(folder / "door.lock")
+        self._use = FileLock(folder / "users.lock")
 
     @property
     def url(self) -> str:
@@ -43,25 +46,22 @@ class EmbeddedRedis:
 
     @property
     def pid(self) -> int | None:
-        """Return the server's process id."""
+        """Return the server's process id; None when it does not live."""
         return self._process.pid
 
     def start(self) -> str:
         """Join the users, start the server unless one runs, and return its URL once it answers.
 
         Raises:
-            StoreUnavailable: it does not come up within 10 s, or cannot be started here; one sentence says why.
+            StoreUnavailable: it does not answer within 10 s (300 s while it reads its data) or cannot be started.
         """
         try:
             self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            with self._door():
-                self._users.acquire(shared=True, within_s=START_S)
+            with self._through_the_door():
+                self._use.acquire(shared=True)  # nobody holds it alone outside the door
                 self._ensure()
         except OSError as exc:
-            self.stop()
-            raise StoreUnavailable(
-                f"the embedded server cannot keep its data in {self._folder}: {exc.strerror}"
-            ) from exc
+            raise StoreUnavailable(f"the embedded server cannot work in {self._folder}: {exc.strerror}") from exc
         except StoreUnavailable:
             self.stop()
             raise
@@ -75,55 +75,46 @@ class EmbeddedRedis:
         """
         if self._process.lives():
             return False
-        with self._door():
-            if self._process.lives():
-                return False
+        with self._through_the_door():
             self._ensure()
         return True
 
     def stop(self) -> None:
-        """Leave; the last user stops the server. Takes 2 s at most, after others have come or gone."""
-        self._users.close()
-        if not self._folder.is_dir():
-            return
-        with self._door():
+        """Leave; the last user stops the server. Takes at most 2 s."""
+        self._use.close()
+        # A door that stays shut is held by somebody who starts the server to use it: then it is not ours to stop.
+        if self._folder.is_dir() and self._door.acquire(within_s=LEAVE_S):
             everybody = FileLock(self._folder / "users.lock")
             if everybody.acquire():
                 self._process.end(within_s=END_S)
                 everybody.release()
+            self._door.release()
 
     def _ensure(self) -> None:
-        """Wait until the server answers; start it whenever none lives (one that is just ending may still hold its lock)."""
-        deadline = time.monotonic() + START_S
-        starts = 0
-        while not self._process.answers():
+        """Start the server if none lives, and wait until it answers; one that just ends may hold its lock for a moment."""
+        started, begun = False, time.monotonic()
+        while (health := self._process.health()) is not Health.ANSWERS:
             if not self._process.lives():
-                if starts > 0:
+                if started:
                     raise self._failed("ended while it started")
                 self._process.start()
-                starts += 1
-            if time.monotonic() > deadline:
+                started = True
+            if time.monotonic() - begun > (LOADING_S if health is Health.LOADING else START_S):
                 raise self._failed(f"did not answer within {START_S:.0f} s")
-            time.sleep(0.02)
+            time.sleep(LOOK_EVERY_S)
 
     def _failed(self, how: str) -> StoreUnavailable:
-        pid = f" (process {self._process.pid})" if self._process.pid and self._process.lives() else ""
+        process = f" (process {self.pid})" if self.pid else ""
         tail = self._process.log_tail()
         return StoreUnavailable(
-            f"the embedded server on {self._folder}{pid} {how}" + (f"; its log ends: {tail}" if tail else "")
+            f"the embedded server on {self._folder}{process} {how}" + (f"; its log ends: {tail}" if tail else "")
         )
 
     @contextmanager
-    def _door(self) -> Iterator[None]:
-        """Let one user at a time come or go.
-
-        Raises:
-            StoreUnavailable: somebody stands in the door for too long.
-        """
-        door = FileLock(self._folder / "door.lock")
-        if not door.acquire(within_s=DOOR_S):
-            raise StoreUnavailable(f"another program has kept {self._folder}/door.lock for {DOOR_S:.0f} s")
+    def _through_the_door(self) -> Iterator[None]:
+        if not self._door.acquire(within_s=ENTER_S):
+            raise StoreUnavailable(f"another program has kept {self._folder}/door.lock for {ENTER_S:.0f} s")
         try:
             yield
         finally:
-            door.release()
+            self._door.release()

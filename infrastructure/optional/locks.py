@@ -11,8 +11,10 @@ LOOK_EVERY_S = 0.02
 
 
 class FileLock:
-    """An advisory lock (flock) on a file of its own. It belongs to the open file: a process that inherits `descriptor`
-    holds it too, and it ends when the last of them has closed it or died.
+    """An advisory lock (flock) on a file of its own.
+
+    It belongs to the open file: a process that inherits `descriptor` holds it too, and it ends when the last of them has
+    closed it or died.
     """
 
     def __init__(self, path: Path) -> None:

@@ -7,8 +7,8 @@ import subprocess
 import sys
 
 from tests.benchmarks.client import finished, stopwatch, submit_all
-from tests.benchmarks.fleet import ROOT, Fleet, usage, watch_peak
 from tests.benchmarks.table import Table
+from tests.support.fleet import ROOT, Fleet, usage, watch_peak
 
 JOBS = 3_000
 WARM_UP = 200
@@ -43,7 +43,7 @@ def _run(fleet: Fleet, jobs: int) -> float:
 
 
 def _bare(fleet: Fleet, calls: int) -> tuple[float, float]:
-    command = [sys.executable, "-m", "tests.benchmarks.bare_litellm", fleet.sandbox_url, str(calls)]
+    command = [sys.executable, "-m", "tests.benchmarks.bare_litellm", fleet.sandbox.url, str(calls)]
     done = subprocess.run(command, cwd=ROOT, env=fleet.environment(), check=True, capture_output=True, text=True)
     rate, cpu_ms = done.stdout.split()
     return float(rate), float(cpu_ms)

@@ -92,11 +92,20 @@ class SandboxProcess:
         with urllib.request.urlopen(request, timeout=10) as response:
             return json.loads(response.read())
 
+    def wait_until_idle(self) -> None:
+        """Wait, at most 10 s, until no request is in flight."""
+        wait_for(lambda: self.counters()["in_flight"] == 0, what="the sandbox is idle")
+
     def stop(self) -> int:
         """End it in order and return its exit status."""
         assert self._process is not None
         self._process.terminate()
-        return self._process.wait(10)
+        return self.wait()
+
+    def wait(self, *, within_s: float = 10) -> int:
+        """Wait until it ended and return its exit status; TimeoutExpired when it does not within the time."""
+        assert self._process is not None
+        return self._process.wait(within_s)
 
     def kill(self) -> None:
         """End it at once, as a crash does."""

@@ -13,7 +13,6 @@ from workers.jobs.models import COMPLETION_CLASSES, Swept
 from workers.jobs.store import JobStore
 
 RING_AT_MOST = 1_000
-LOOK_AGAIN_MS = 12_000  # two looks 5 s apart, with room for one that came late
 SWEEPS_AT_MOST = 20
 
 
@@ -40,14 +39,15 @@ def _more(swept: Swept) -> bool:
 class Ringer:
     """Rings again for jobs whose message was lost.
 
-    The sign of a lost message is a ready job while the broker's list is empty, seen twice 5 s apart: once may be the
-    moment between a job's write and its ring. `marker` is the key that remembers the first look.
+    The sign of a lost message is a ready job while the broker's list is empty, seen twice, a heartbeat apart: once may be the
+    moment between a job's write and its ring. `marker` is the key that remembers the first look, for `remember_ms`.
     """
 
     redis: Redis
     broker: Redis
     broker_list: str
     marker: str
+    remember_ms: int
 
     async def look(self, store: JobStore, *, ring: Callable[[str | None], None], log: CoreLogger) -> dict[str, int]:
         """Look once; ring when this is the second look that finds the sign."""
@@ -57,7 +57,7 @@ class Ringer:
             if not unheard:
                 await self.redis.delete(self.marker)
                 return {"rung": 0}
-            if await self.redis.set(self.marker, 1, nx=True, px=LOOK_AGAIN_MS):
+            if await self.redis.set(self.marker, 1, nx=True, px=self.remember_ms):
                 return {"rung": 0}
             await self.redis.delete(self.marker)
         count = min(ready, RING_AT_MOST)

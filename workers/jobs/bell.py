@@ -11,7 +11,6 @@ from collections import deque
 from uuid import uuid4
 
 from celery import Celery
-from kombu.exceptions import OperationalError
 
 from infrastructure.core.config_core import Settings
 from infrastructure.core.logger_core import get_logger
@@ -75,7 +74,7 @@ class Bell:
             with self._app.producer_pool.acquire(block=True, timeout=5) as producer, producer.batch(2 * BATCH):
                 for job_id in taken:
                     self._publish(producer, job_id)
-        except (OperationalError, OSError, *self._app.connection_for_write().connection_errors) as exc:
+        except Exception as exc:  # noqa: BLE001  whatever kombu raises, the thread goes on and tries again
             # Some may have gone out: a surplus bell claims nothing.
             self._waiting.extendleft(reversed(taken))
             self._log.warning("Broker does not answer, ringing later", context={"waiting": len(self._waiting), "error_type": type(exc).__name__})  # fmt: skip

@@ -21,6 +21,8 @@ _SENTENCES = {
     "string_type": "expected a string, got {got}",
     "bool_type": "expected true or false, got {got}",
     "int_type": "expected a whole number, got {got}",
+    "int_parsing": "expected a whole number, got {got}",
+    "enum": "expected {expected}, got {got}",
     "int_from_float": "expected a whole number, got {got}",
     "float_type": "expected a number, got {got}",
     "finite_number": "expected a finite number",
@@ -61,15 +63,20 @@ def fault(path: Sequence[str | int], message: str) -> dict[str, str]:
     return {"field": ".".join(parts) or "body", "pointer": f"#{pointer}", "message": message}
 
 
+def sentence(error: Mapping[str, Any], *, got: str) -> str:
+    """Say what one of pydantic's findings is; `got` tells what was there."""
+    if error["type"] == "wrong_type":  # ours, from `wire.either`
+        return str(error["msg"])
+    return _SENTENCES.get(error["type"], "is not valid").format_map({**error.get("ctx", {}), "got": got})
+
+
 def _told(error: ErrorDetails, body: Any, known: Sequence[str]) -> dict[str, str]:
     path = _path(error["loc"], body, named=error["type"] in {"missing", "extra_forbidden"})
     if error["type"] == "extra_forbidden":
         return fault(path, _unknown(str(path[-1]), known if len(path) == 1 else ()))
-    context = dict(error.get("ctx", {}))
-    if "discriminator" in context and error["type"].startswith("union_tag"):
-        path = [*path, str(context["discriminator"]).strip("'")]
-    sentence = _SENTENCES.get(error["type"], error["msg"] if error["type"] == "wrong_type" else "is not valid")
-    return fault(path, sentence.format_map({**context, "got": _got(error["input"])}))
+    if error["type"].startswith("union_tag"):
+        path = [*path, str(error["ctx"]["discriminator"]).strip("'")]
+    return fault(path, sentence(error, got=_got(error["input"])))
 
 
 def _unknown(name: str, known: Sequence[str]) -> str:
@@ -99,7 +106,11 @@ def _got(value: Any) -> str:
         return {None: "null", True: "true", False: "false"}[value]
     if isinstance(value, (int, float)):
         return repr(value)[:40]
-    for kind, name, unit in ((str, "a string", "characters"), (list, "a list", "items"), (dict, "an object", "members")):
+    for kind, name, unit in (
+        (str, "a string", "characters"),
+        (list, "a list", "items"),
+        (dict, "an object", "members"),
+    ):
         if isinstance(value, kind):
             return f"{name} of {len(value)} {unit}" if value else f"an empty {name.split()[1]}"
     return "something else"

@@ -18,3 +18,8 @@ def new_job_id(now_ms: int | None = None) -> str:
 def is_job_id(text: str) -> bool:
     """Say whether a text has the form of an id."""
     return _FORM.match(text) is not None
+
+
+def stamp_ms(job_id: str) -> int:
+    """Return the Unix milliseconds in an id; 0 for a text that is none."""
+    return int(job_id[4:16], 16) if is_job_id(job_id) else 0

@@ -61,7 +61,11 @@ class Attempt:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewJob:
-    """A job to be written. `request` is packed (`codec.pack`); `idempotency` is the caller's key and its body's digest."""
+    """A job to be written.
+
+    `request` is packed (`codec.pack`); `deadline_ms` counts from the submit; `idempotency` is the caller's key and its
+    body's digest.
+    """
 
     id: str
     tenant: str
@@ -145,6 +149,32 @@ class Job:
     cache: str | None = None
     attempts: tuple[Attempt, ...] = ()
     metadata: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Submitted:
+    """What a submit led to: a new job, or the one that its idempotency key made before."""
+
+    job_id: str
+    created: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Page:
+    """A part of a list of jobs, without their results. `next` is what to go on behind, None when there is no more."""
+
+    jobs: tuple[Job, ...]
+    has_more: bool
+    next: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Swept:
+    """What a sweep did: ids back in line, ids of new dead letters, and for how long sweeps have gone on without a gap."""
+
+    rescued: tuple[str, ...]
+    poisoned: tuple[str, ...]
+    unbroken_ms: int
 
 
 def rfc3339(ms: int | None) -> str | None:

@@ -185,7 +185,6 @@ class Cache(Part):
 
 _StopText = Annotated[str, Field(min_length=1, max_length=1_024)]
 Stop = Annotated[
-    Annotated[_StopText, Tag("text")]
-    | Annotated[list[_StopText], Field(min_length=1, max_length=4), Tag("list")],
+    Annotated[_StopText, Tag("text")] | Annotated[list[_StopText], Field(min_length=1, max_length=4), Tag("list")],
     either("a string or a list of strings", {str: "text", list: "list"}),
 ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, ValidationError, ValidationInfo, field_validator
+from pydantic import ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 
 from infrastructure.core.config_core import Settings
 from infrastructure.core.error_core import ValidationFailed
@@ -29,6 +29,8 @@ MetadataValue = Annotated[str, Field(max_length=512)]
 
 class CompletionRequest(Part):
     """A completion to be done. `null` for an optional field is the same as leaving it out."""
+
+    model_config = ConfigDict(use_attribute_docstrings=True)
 
     model: str
     messages: Annotated[list[Message], Field(min_length=1)]

@@ -24,6 +24,6 @@ def either(expected: str, tags: dict[type, str]) -> Discriminator:
     """
 
     def choose(value: Any) -> str | None:
-        return tags.get(type(value))
+        return tags.get(dict if isinstance(value, BaseModel) else type(value))  # a model when it is written again
 
     return Discriminator(choose, custom_error_type="wrong_type", custom_error_message=f"expected {expected}")

@@ -16,6 +16,7 @@ from workers.jobs.models import ReadyClass
 from workers.process import Process
 from workers.runtime import Runtime
 
+LOOKS_REMEMBERED = 2.4  # two looks, with room for one that came late
 Work = Callable[[Runtime], Awaitable[dict[str, Any]]]
 
 
@@ -32,7 +33,8 @@ def _works(process: Process) -> dict[str, Work]:
     async def ring(runtime: Runtime) -> dict[str, Any]:
         prefix = runtime.settings.redis.prefix
         broker_list = f"{queues.broker_prefix(runtime.settings)}{queues.COMPLETIONS}"
-        ringer = upkeep.Ringer(runtime.redis, runtime.broker, broker_list, f"{prefix}:ringer")
+        remember_ms = int(runtime.settings.jobs.heartbeat_s * LOOKS_REMEMBERED * 1000)
+        ringer = upkeep.Ringer(runtime.redis, runtime.broker, broker_list, f"{prefix}:ringer", remember_ms)
         return await ringer.look(runtime.store, ring=runtime.bell.ring, log=runtime.log)
 
     async def expire(runtime: Runtime) -> dict[str, Any]:

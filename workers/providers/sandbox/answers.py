@@ -9,19 +9,42 @@ from typing import Any, Literal
 import orjson
 
 from workers.providers.sandbox.asked import Asked, Tool
+from workers.providers.sandbox.schema import fill
 
 Finish = Literal["stop", "length", "tool_calls", "content_filter"]
 
 CHARACTERS_A_TOKEN = 4
-_WHO = ("A patient clerk", "The night ferry", "Every second lamp", "One small engine", "The old map", "A quiet harbour",
-        "The third notebook", "A borrowed ladder")  # fmt: skip
-_DOES = ("keeps count of", "waits beside", "has room for", "was built around", "points towards", "makes light of",
-         "returns with", "outlasts")  # fmt: skip
-_WHAT = ("a row of green doors", "the last warm stone", "two baskets of pears", "a page without a number",
-         "the sound of rain on tin", "somebody's careful handwriting", "the long way home",
-         "a jar of copper nails")  # fmt: skip
+_FIRST = (
+    "A patient clerk keeps count of a row of green doors.",
+    "The night ferry waits beside the last warm stone, as it did the year before.",
+    "Every second lamp was lit.",
+    "One small engine returns with two baskets of pears.",
+    "The old map makes light of the long way home, and of every hill on it.",
+    "A quiet harbour has room for one boat more.",
+    "The third notebook opens on a page without a number.",
+    "A borrowed ladder outlasts the wall.",
+)
+_SECOND = (
+    "Nobody asked why, and so the reason stayed in its drawer.",
+    "Rain on tin says the same in any language.",
+    "The copper nails were counted twice: once for the house, once for the sound of it.",
+    "By noon the ink had dried.",
+    "Somebody's careful handwriting runs down the margin and stops at the word perhaps.",
+    "There are seven steps, of which the fifth creaks.",
+    "What was borrowed in spring came back in autumn, with a new handle.",
+    "The kettle knows.",
+)
+_THIRD = (
+    "That is all there is to tell.",
+    "So the bell was rung, late but clearly, and the gate was closed for the night.",
+    "The rest is arithmetic.",
+    "In the end the pears were shared out evenly.",
+    "It was enough.",
+    "Whoever comes next will find the key where it always hangs, under the second flowerpot.",
+    "The wind agreed.",
+    "Then the page was turned.",
+)
 _INTRODUCTION = "No model was asked: this text is made up from the prompt's digest."
-_DEEPEST = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +82,15 @@ def proof(prompt: str) -> str:
 
     `prompt` is the text of the last user message. The digest is the first 16 hex digits of its SHA-256.
     """
-    return f"[sandbox] sha256:{hashlib.sha256(prompt.encode('utf-8', 'surrogatepass')).hexdigest()[:16]}"
+    return _proof(_digest(prompt))
+
+
+def _digest(prompt: str) -> bytes:
+    return hashlib.sha256(prompt.encode("utf-8", "surrogatepass")).digest()
+
+
+def _proof(digest: bytes) -> str:
+    return f"[sandbox] sha256:{digest[:8].hex()}"
 
 
 def count_tokens(text: str) -> int:
@@ -68,15 +99,11 @@ def count_tokens(text: str) -> int:
 
 
 def prose(prompt: str, *, index: int = 0) -> str:
-    """Return the prose answer to a prompt; `index` tells the choices of one answer apart."""
-    seed = hashlib.sha256(f"{index}\x1f{prompt}".encode("utf-8", "surrogatepass")).digest()
-    sentences = (_sentence(seed[at : at + 3]) for at in range(1, 2 + 3 * (2 + seed[0] % 4), 3))
-    return " ".join((proof(prompt), _INTRODUCTION, *sentences))
-
-
-def _sentence(seed: bytes) -> str:
-    who, does, what = seed
-    return f"{_WHO[who % 8]} {_DOES[does % 8]} {_WHAT[what % 8]}."
+    """Return the prose answer to a prompt; `index`, below 512, tells the choices of one answer apart."""
+    digest = _digest(prompt)
+    seed = digest[8] + digest[9] * 256 + index
+    told = f"{_FIRST[seed % 8]} {_SECOND[seed // 8 % 8]} {_THIRD[seed // 64 % 8]}"
+    return f"{_proof(digest)} {_INTRODUCTION} {told}"
 
 
 def make(asked: Asked) -> list[Made]:
@@ -106,42 +133,6 @@ def _document(asked: Asked) -> Any:
 
 def _call(tool: Tool, text: str) -> Call:
     return Call(tool.name, orjson.dumps(fill({"type": "object", **tool.schema}, text)).decode())
-
-
-def fill(schema: Any, text: str, *, depth: int = 0) -> Any:
-    """Return a small value that fits a JSON schema's types, with `text` in its strings.
-
-    Knows `const`, `enum`, `anyOf`, objects with their required properties, arrays and the plain types; no patterns,
-    ranges or references. Nesting beyond 8 is null.
-    """
-    if not isinstance(schema, dict) or depth > _DEEPEST:
-        return None
-    if "const" in schema:
-        return schema["const"]
-    if schema.get("enum"):
-        return schema["enum"][0]
-    if schema.get("anyOf"):
-        return fill(schema["anyOf"][0], text, depth=depth + 1)
-    return _of_type(schema, text, depth)
-
-
-def _of_type(schema: dict[str, Any], text: str, depth: int) -> Any:
-    kind = schema.get("type")
-    match kind[0] if isinstance(kind, list) and kind else kind:
-        case "object":
-            properties = schema.get("properties") or {}
-            wanted = schema.get("required", list(properties))
-            return {name: fill(properties.get(name), text, depth=depth + 1) for name in wanted}
-        case "array":
-            return [fill(schema.get("items"), text, depth=depth + 1)]
-        case "integer" | "number":
-            return 1
-        case "boolean":
-            return True
-        case "null":
-            return None
-        case _:
-            return text
 
 
 def usage_of(asked: Asked, made: list[Made]) -> Usage:

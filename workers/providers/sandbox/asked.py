@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
+
+_SYSTEM_ROLES = ("system", "developer")
 
 
 class Refused(Exception):
@@ -112,8 +113,9 @@ def last_prompt(messages: list[Message]) -> str:
     return next((message.text for message in reversed(messages) if message.role == "user"), messages[-1].text)
 
 
-def conversation_digest(messages: Iterable[Message]) -> int:
+def conversation_digest(messages: list[Message]) -> int:
     """Return the first 64 bits of the SHA-256 of a conversation, system messages first."""
-    ordered = sorted(messages, key=lambda message: message.role not in {"system", "developer"})
-    joined = "\x1e".join(f"{'system' if m.role == 'developer' else m.role}\x1f{m.text}" for m in ordered)
+    system = [f"system\x1f{m.text}" for m in messages if m.role in _SYSTEM_ROLES]
+    others = [f"{m.role}\x1f{m.text}" for m in messages if m.role not in _SYSTEM_ROLES]
+    joined = "\x1e".join(system + others)
     return int.from_bytes(hashlib.sha256(joined.encode("utf-8", "surrogatepass")).digest()[:8])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import orjson
@@ -15,30 +16,26 @@ PREFIX = "/_sandbox/"
 
 
 class Control:
-    """Answers `GET/PUT/DELETE faults`, `GET/DELETE counters` and `GET presets`."""
+    """Answers `GET/PUT/DELETE faults`, `GET/DELETE counters`, `GET presets` and `GET last`."""
 
-    def __init__(self, *, faults: Faults, counters: Counters) -> None:
+    def __init__(self, *, faults: Faults, counters: Counters, last: Callable[[], Mapping[str, Any]]) -> None:
         self._faults = faults
         self._counters = counters
+        self._show = {"counters": counters.shown, "faults": faults.shown, "presets": _presets, "last": last}
+        self._clear = {"counters": counters.reset, "faults": faults.clear}
 
     async def handle(self, request: web.BaseRequest, *, path: str) -> web.Response:
         """Return the answer to a request of the control plane; `path` is without the query."""
-        match request.method, path.removeprefix(PREFIX):
-            case "GET", "counters":
-                return _json(self._counters.shown())
-            case "DELETE", "counters":
-                self._counters.reset()
-                return _json(self._counters.shown())
-            case "GET", "faults":
-                return _json(self._faults.shown())
-            case "PUT", "faults":
-                return self._replace(await request.read())
-            case "DELETE", "faults":
-                self._faults.clear()
-                return _json([])
-            case "GET", "presets":
-                return _json({name: {"wire": shape.wire, "action": shape.action} for name, shape in PRESETS.items()})
-        return _json({"error": f"expected one of faults, counters, presets under {PREFIX}, got {path}"}, status=404)
+        name = path.removeprefix(PREFIX)
+        if name not in self._show:
+            return _json({"error": f"expected one of {', '.join(self._show)} under {PREFIX}, got {path}"}, status=404)
+        if request.method == "PUT" and name == "faults":
+            return self._replace(await request.read())
+        if request.method == "DELETE" and name in self._clear:
+            self._clear[name]()
+        elif request.method != "GET":
+            return _json({"error": f"expected GET, or a change that {name} knows, got {request.method}"}, status=405)
+        return _json(self._show[name]())
 
     def _replace(self, rules: bytes) -> web.Response:
         try:
@@ -46,6 +43,10 @@ class Control:
         except ValueError as error:
             return _json({"error": str(error)}, status=400)
         return _json(self._faults.shown())
+
+
+def _presets() -> dict[str, Any]:
+    return {name: {"wire": shape.wire, "action": shape.action} for name, shape in PRESETS.items()}
 
 
 def _json(body: Any, *, status: int = 200) -> web.Response:

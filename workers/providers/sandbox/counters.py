@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter, defaultdict
-from typing import Any
+from typing import Any, Self
 
 MOST_NAMES = 1_000
 MOST_DIGESTS = 1_000_000
@@ -110,7 +110,7 @@ class Visit:
             self._decided = True
             self._counters.decided(outcome)
 
-    def __enter__(self) -> Visit:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:

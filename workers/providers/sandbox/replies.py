@@ -10,7 +10,7 @@ import orjson
 
 from workers.providers.sandbox.answers import Made, Usage, filtered, make, usage_of, without_text
 from workers.providers.sandbox.asked import Asked, Refused
-from workers.providers.sandbox.faults import Action, Lie
+from workers.providers.sandbox.rules import Action, Lie
 from workers.providers.sandbox.wire import Wire
 
 JSON = "application/json"

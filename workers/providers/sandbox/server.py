@@ -5,23 +5,20 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-import orjson
 from aiohttp import web
 
-from workers.providers.sandbox import control, wire_anthropic, wire_openai
+from workers.providers.sandbox import control
 from workers.providers.sandbox.asked import Asked, Refused
 from workers.providers.sandbox.counters import Counters, Visit
 from workers.providers.sandbox.delivery import hang, reset, spread, whole
-from workers.providers.sandbox.faults import Action, Between, Faults, Request
+from workers.providers.sandbox.faults import Faults, Request
+from workers.providers.sandbox.reading import MOST_BODY_BYTES, Place, place_of, read_body, understand
 from workers.providers.sandbox.replies import Reply, bad, good, listing, refusal
+from workers.providers.sandbox.rules import Action, Between
 from workers.providers.sandbox.wire import Wire
 
 MODELS = ("sandbox-small", "sandbox-large", "sandbox-claude")
-MOST_BODY_BYTES = 64 * 1024 * 1024
-_CALLS: dict[str, Wire] = {"/v1/chat/completions": wire_openai, "/v1/messages": wire_anthropic}
-_MODELS_PATH = "/v1/models"
-_INSTANCE_PREFIX = "/p/"
-_NO_INSTANCE = "default"
+_SAID = ("messages", "system")
 
 
 class Sandbox:
@@ -36,7 +33,8 @@ class Sandbox:
         self.faults = Faults()
         self._latency_s = latency_s
         self._jitter_s = jitter_s
-        self._control = control.Control(faults=self.faults, counters=self.counters)
+        self._control = control.Control(faults=self.faults, counters=self.counters, last=self._shown_last)
+        self._last: dict[str, Any] = {}
 
     def server(self) -> web.Server:
         """Return the protocol factory to listen with; needs a running loop."""
@@ -50,39 +48,48 @@ class Sandbox:
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         """Return the answer to any request."""
-        instance, path = place_of(request.raw_path)
-        if path.startswith(control.PREFIX):
-            return await self._control.handle(request, path=path)
-        with self.counters.visit(instance=instance, path=path) as visit:
-            wire = _wire_of(request, path)
+        place = place_of(request)
+        if place.path.startswith(control.PREFIX):
+            return await self._control.handle(request, path=place.path)
+        with self.counters.visit(instance=place.instance, path=place.path) as visit:
             try:
-                return await self._serve(request, visit, wire=wire, instance=instance, path=path)
+                return await self._serve(request, visit, place=place)
             except Refused as refused:
                 visit.decide(str(refused.status))
-                return whole(refusal(wire, refused))
+                return whole(refusal(place.wire, refused))
 
-    async def _serve(
-        self, request: web.BaseRequest, visit: Visit, *, wire: Wire, instance: str, path: str
-    ) -> web.StreamResponse:
-        asked = await _asked(request, wire, path)
-        if asked is not None:
-            visit.asks(model=asked.model, digest=asked.digest)
-        action = self._action(request, asked, wire=wire, instance=instance, path=path)
+    async def _serve(self, request: web.BaseRequest, visit: Visit, *, place: Place) -> web.StreamResponse:
+        asked = await self._asked(request, visit, place)
+        action = self._action(request, asked, place)
         await self._pause(asked, action)
         if action is None:
             visit.decide("200")
-            reply = _usual(wire, asked, None)
+            reply = _usual(place.wire, asked, None)
             return await spread(request, reply) if reply.streamed else whole(reply)
-        return await _faulty(request, visit, wire=wire, asked=asked, action=action)
+        return await _faulty(request, visit, wire=place.wire, asked=asked, action=action)
 
-    def _action(
-        self, request: web.BaseRequest, asked: Asked | None, *, wire: Wire, instance: str, path: str
-    ) -> Action | None:
+    async def _asked(self, request: web.BaseRequest, visit: Visit, place: Place) -> Asked | None:
+        body = await read_body(request, place.path)
+        if body is None:
+            return None
+        asked = understand(place.wire, body)
+        visit.asks(model=asked.model, digest=asked.digest)
+        self._last = {"instance": place.instance, "path": place.path, "headers": request.headers, "body": body}
+        return asked
+
+    def _action(self, request: web.BaseRequest, asked: Asked | None, place: Place) -> Action | None:
         if not self.faults:
             return None
         model, prompt = (asked.model, asked.prompt) if asked is not None else ("", "")
         return self.faults.pick(
-            Request(wire=wire.NAME, instance=instance, path=path, model=model, prompt=prompt, headers=request.headers)
+            Request(
+                wire=place.wire.NAME,
+                instance=place.instance,
+                path=place.path,
+                model=model,
+                prompt=prompt,
+                headers=request.headers,
+            )
         )
 
     async def _pause(self, asked: Asked | None, action: Action | None) -> None:
@@ -93,52 +100,14 @@ class Sandbox:
         if pause_s:
             await asyncio.sleep(pause_s)
 
-
-def place_of(raw_path: str) -> tuple[str, str]:
-    """Return the instance and the path below it: `/p/{name}/v1/…` is a provider of its own, all else is `default`."""
-    path = raw_path.partition("?")[0]
-    if not path.startswith(_INSTANCE_PREFIX):
-        return _NO_INSTANCE, path
-    name, _, rest = path.removeprefix(_INSTANCE_PREFIX).partition("/")
-    return name, f"/{rest}"
-
-
-def _wire_of(request: web.BaseRequest, path: str) -> Wire:
-    if path in _CALLS:
-        return _CALLS[path]
-    return wire_anthropic if "anthropic-version" in request.headers else wire_openai
-
-
-async def _asked(request: web.BaseRequest, wire: Wire, path: str) -> Asked | None:
-    if "Authorization" not in request.headers and "x-api-key" not in request.headers:
-        raise Refused(401, "expected an API key (the sandbox takes any), got none")
-    if path == _MODELS_PATH and request.method == "GET":
-        return None
-    if path not in _CALLS:
-        raise Refused(404, f"expected a path that the sandbox serves, got {path}", code="unknown_url")
-    if request.method != "POST":
-        raise Refused(405, f"expected POST, got {request.method}", code="method_not_allowed")
-    return _read(wire, await _body(request))
-
-
-async def _body(request: web.BaseRequest) -> bytes:
-    try:
-        return await request.read()
-    except web.HTTPRequestEntityTooLarge as error:
-        raise Refused(413, f"expected a body of at most {MOST_BODY_BYTES} bytes") from error
-
-
-def _read(wire: Wire, body: bytes) -> Asked:
-    try:
-        parsed = orjson.loads(body)
-    except orjson.JSONDecodeError as error:
-        raise Refused(400, "expected the body to be JSON") from error
-    if not isinstance(parsed, dict):
-        raise Refused(400, "expected the body to be a JSON object")
-    try:
-        return wire.read(parsed)
-    except (AttributeError, KeyError, TypeError) as error:
-        raise Refused(400, "expected each field to have the type that the wire format gives it") from error
+    def _shown_last(self) -> dict[str, Any]:
+        """Return the last call's place, header names and parameters, without what was said in it."""
+        if not self._last:
+            return {}
+        parameters = {name: value for name, value in self._last["body"].items() if name not in _SAID}
+        headers = sorted({name.lower() for name in self._last["headers"]})
+        return {"instance": self._last["instance"], "path": self._last["path"], "headers": headers,
+                "parameters": parameters}  # fmt: skip
 
 
 def _own_pause_s(action: Action | None, share: float) -> float | None:

@@ -12,7 +12,6 @@ class Wire(Protocol):
     """A wire format: reads requests, writes answers, streams and errors."""
 
     NAME: str
-    REQUEST_ID_HEADER: str
 
     def read(self, body: dict[str, Any]) -> Asked:
         """Return what a request's body asks; Refused as the provider would refuse it."""

@@ -21,8 +21,7 @@ from workers.providers.sandbox.asked import (
 )
 
 NAME = "anthropic"
-REQUEST_ID_HEADER = "request-id"
-# status: (type, message)
+# The type and message that a status usually comes with.
 _ERRORS: dict[int, tuple[str, str]] = {
     400: ("invalid_request_error", "The request is not valid."),
     401: ("authentication_error", "invalid x-api-key"),
@@ -122,6 +121,7 @@ def events(asked: Asked, made: list[Made], usage: Usage | None) -> list[bytes]:
 
 
 def _block_events(index: int, block: dict[str, Any]) -> list[dict[str, Any]]:
+    empty: dict[str, Any]
     if block["type"] == "text":
         empty = {"type": "text", "text": ""}
         deltas = [{"type": "text_delta", "text": piece} for piece in pieces(block["text"])]

@@ -20,9 +20,8 @@ from workers.providers.sandbox.asked import (
 )
 
 NAME = "openai"
-REQUEST_ID_HEADER = "x-request-id"
 MOST_CHOICES = 128
-# status: (type, code, message)
+# The type, code and message that a status usually comes with.
 _ERRORS: dict[int, tuple[str, str | None, str]] = {
     400: ("invalid_request_error", None, "The request is not valid."),
     401: ("invalid_request_error", "invalid_api_key", "Incorrect API key provided."),

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -19,6 +19,7 @@ from typing import Any, Self
 import psutil
 
 from tests.support.redis_server import RedisServer
+from tests.support.sandbox import SandboxProcess
 from tests.support.waiting import wait_for
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -48,26 +49,21 @@ class Fleet:
 
     def __enter__(self) -> Self:
         self._children: list[subprocess.Popen[bytes]] = []
-        self.folder = Path(tempfile.mkdtemp(prefix="aip-bench-"))
+        self.folder = Path(tempfile.mkdtemp(prefix="aip-fleet-"))
         self.redis = RedisServer(appendonly=True).start()
-        port_file = self.folder / "sandbox.port"
-        self.sandbox = self._start(
-            "workers.providers.sandbox", "--port", "0", "--port-file", str(port_file), "--latency", str(self.latency_s)
-        )
-        wait_for(lambda: port_file.exists() and port_file.read_text("ascii").strip(), what="the sandbox's port")
-        self.sandbox_url = f"http://127.0.0.1:{port_file.read_text('ascii').strip()}"
+        self.sandbox = SandboxProcess("--latency", str(self.latency_s)).start()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, exc: BaseException | None, at: TracebackType | None) -> None:
         for child in reversed(self._children):
-            if child.poll() is None:
-                os.killpg(child.pid, signal.SIGKILL)
-                child.wait(10)
+            kill(child)
+        self.sandbox.remove()
         self.redis.remove()
+        shutil.rmtree(self.folder, ignore_errors=True)
 
     def environment(self, **more: str) -> dict[str, str]:
         """Return the variables that tie the processes together."""
-        return {**os.environ, "REDIS_URL": self.redis.url, "AI_PROVIDER_SANDBOX_URL": self.sandbox_url,
+        return {**os.environ, "REDIS_URL": self.redis.url, "AI_PROVIDER_SANDBOX_URL": self.sandbox.url,
                 "AI_PROVIDER_DATA_DIR": str(self.folder), "LOG_LEVEL": "warning", "PYTHONPATH": str(ROOT), **more}  # fmt: skip
 
     def start_web(self) -> None:
@@ -76,16 +72,15 @@ class Fleet:
         self.web = self._start("api.main", AI_PROVIDER_PORT=str(port), AI_PROVIDER_HOST="127.0.0.1")
         wait_for(self._ready, within_s=20, what="the front door")
 
-    def start_worker(self) -> subprocess.Popen[bytes]:
+    def start_worker(self, **variables: str) -> subprocess.Popen[bytes]:
         """Start one completion worker; it is not waited for."""
-        self.worker = self._start("workers.main", "completions", **self.worker_env)
+        self.worker = self._start("workers.main", "completions", **self.worker_env, **variables)
         return self.worker
 
-    def counters(self) -> dict[str, Any]:
-        """Return what reached the sandbox."""
-        with urllib.request.urlopen(f"{self.sandbox_url}/_sandbox/counters", timeout=30) as answer:
-            found: dict[str, Any] = json.load(answer)
-            return found
+    def start_upkeep(self) -> None:
+        """Start upkeep and beat."""
+        self.upkeep = self._start("workers.main", "upkeep", **self.worker_env)
+        self.beat = self._start("workers.main", "beat", **self.worker_env)
 
     def _ready(self) -> bool:
         try:
@@ -95,12 +90,17 @@ class Fleet:
             return False
 
     def _start(self, module: str, *arguments: str, **variables: str) -> subprocess.Popen[bytes]:
-        environment = self.environment(**variables) if hasattr(self, "sandbox_url") else {**os.environ}
-        child = subprocess.Popen(
-            [sys.executable, "-m", module, *arguments], env=environment, cwd=ROOT, start_new_session=True
-        )
+        command = [sys.executable, "-m", module, *arguments]
+        child = subprocess.Popen(command, env=self.environment(**variables), cwd=ROOT, start_new_session=True)
         self._children.append(child)
         return child
+
+
+def kill(child: subprocess.Popen[bytes]) -> None:
+    """End a process and its children at once, as a crash does."""
+    if child.poll() is None:
+        os.killpg(child.pid, signal.SIGKILL)
+        child.wait(10)
 
 
 def usage(child: subprocess.Popen[bytes]) -> Usage:

@@ -1,0 +1,143 @@
+"""A client of the service's own API, whose failures are sentences."""
+
+from __future__ import annotations
+
+import time
+from types import TracebackType
+from typing import Any, Self
+
+import httpx
+
+from api.cli.errors import CommandFailed
+from api.cli.reach import http_url
+from infrastructure.core.config_core import client_defaults, load
+
+TIMEOUT_S = 10.0
+WAIT_S = 30
+SHOWN_CHARACTERS = 500
+ENDED = frozenset({"completed", "failed", "cancelled", "expired"})
+Job = dict[str, Any]
+
+
+def service_url(url: str | None) -> str:
+    """Return where the service is: as given, as `AI_PROVIDER_URL` says, or on this machine's configured port.
+
+    Raises:
+        CommandFailed: what was given is no HTTP URL.
+        ConfigError: the configuration, which is asked last, is bad.
+    """
+    found = url or client_defaults().url
+    if found is None:
+        service = load().settings.service
+        return http_url(service.host, service.port)
+    if not found.startswith(("http://", "https://")):
+        raise CommandFailed("expected the service's URL to start with http:// or https:// (--url or AI_PROVIDER_URL)")
+    return found.rstrip("/")
+
+
+class Client:
+    """A connection to the service. Every method raises CommandFailed when it does not do its part."""
+
+    def __init__(self, url: str, *, api_key: str | None) -> None:
+        self.url = url
+        headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
+        try:
+            self._http = httpx.Client(base_url=url, headers=headers, timeout=TIMEOUT_S, trust_env=False)
+        except (httpx.InvalidURL, ValueError, TypeError) as exc:
+            raise CommandFailed("the service's URL or the API key has a form that cannot be sent") from exc
+
+    @classmethod
+    def from_options(cls, url: str | None) -> Self:
+        """Return a client of the service that the option, the variables or the configuration name."""
+        return cls(service_url(url), api_key=client_defaults().api_key)
+
+    def __enter__(self) -> Self:
+        """Return the client."""
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None) -> None:
+        """Close the connections."""
+        self._http.close()
+
+    def submit(self, body: dict[str, Any], *, wait_s: float = 0) -> Job:
+        """Submit a completion and wait up to `wait_s` seconds for its end."""
+        deadline = time.monotonic() + wait_s
+        job = self._ask("POST", "/api/v1/completion", json=body, **_waiting(deadline))
+        return self.wait_for(job, deadline=deadline)
+
+    def wait_for(self, job: Job, *, deadline: float) -> Job:
+        """Return the job when it has ended, or as it is at the deadline (monotonic seconds)."""
+        while job["status"] not in ENDED and (left := int(deadline - time.monotonic())) > 0:
+            job = self._ask(
+                "GET", f"/api/v1/jobs/{job['id']}", params={"wait": min(left, WAIT_S)}, timeout=WAIT_S + TIMEOUT_S
+            )
+        return job
+
+    def job(self, job_id: str) -> Job:
+        """Return a job."""
+        return self._ask("GET", f"/api/v1/jobs/{_segment(job_id)}")
+
+    def cancel(self, job_id: str) -> Job:
+        """Cancel a job; one that has ended comes back as it is."""
+        return self._ask("POST", f"/api/v1/jobs/{_segment(job_id)}/cancel")
+
+    def jobs(self, *, status: str | None, limit: int, after: str | None) -> dict[str, Any]:
+        """Return a page of jobs, newest first."""
+        params = {"status": status, "limit": limit, "after": after}
+        return self._ask(
+            "GET", "/api/v1/jobs", params={name: value for name, value in params.items() if value is not None}
+        )
+
+    def _ask(self, method: str, path: str, **options: Any) -> dict[str, Any]:
+        try:
+            answer = self._http.request(method, path, **options)
+        except httpx.TimeoutException as exc:
+            raise CommandFailed(f"the service at {_shown(self.url)} did not answer in time") from exc
+        except (httpx.HTTPError, httpx.InvalidURL) as exc:
+            raise CommandFailed(
+                f"no service answers at {_shown(self.url)}: start it with `ai-provider up`, or name it with --url"
+            ) from exc
+        return _content(answer, _shown(self.url))
+
+
+def _waiting(deadline: float) -> dict[str, Any]:
+    wait = min(int(deadline - time.monotonic()), WAIT_S)
+    return {"headers": {"Prefer": f"wait={wait}"}, "timeout": wait + TIMEOUT_S} if wait > 0 else {}
+
+
+def _content(answer: httpx.Response, url: str) -> dict[str, Any]:
+    """Return the answer's object.
+
+    Raises:
+        CommandFailed: it is a problem, or nothing that this service says.
+    """
+    try:
+        content = answer.json()
+    except ValueError:
+        content = None
+    if not isinstance(content, dict):
+        raise CommandFailed(f"what answers at {url} is not this service (status {answer.status_code})")
+    if answer.is_error:
+        raise CommandFailed(problem(content, answer.status_code))
+    return content
+
+
+def problem(content: dict[str, Any], status: int) -> str:
+    """Return a problem document as a sentence."""
+    fields = [f"{error.get('field')}: {error.get('message')}" for error in content.get("errors") or ()]
+    text = "; ".join(fields) or str(content.get("detail") or content.get("title") or f"status {status}")
+    hint = " (set AI_PROVIDER_API_KEY)" if content.get("code") in {"missing_api_key", "invalid_api_key"} else ""
+    return f"{text[:SHOWN_CHARACTERS]}{hint}"
+
+
+def _shown(url: str) -> str:
+    """Return a URL without the user and password that it may carry."""
+    scheme, _, rest = url.partition("://")
+    return f"{scheme}://{rest.rpartition('@')[2]}"
+
+
+def _segment(job_id: str) -> str:
+    """Refuse what would be another path than a job's."""
+    if not job_id or not all(character.isalnum() or character == "_" for character in job_id):
+        raise CommandFailed("expected a job's id: job_ and 32 hex digits")
+    return job_id

@@ -1,0 +1,229 @@
+"""The `ai-provider` command: its commands and options, each doing its work in a module that is loaded when it is called.
+
+Exit status: 0 done, 1 failed (one sentence on standard error says why), 2 wrong usage, 78 bad configuration, 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from api.cli.errors import EXIT_CONFIG, EXIT_FAILURE, EXIT_INTERRUPTED, CommandFailed
+
+STYLE: Literal["rich"] | None = "rich" if sys.stdout.isatty() else None
+State = Literal["queued", "in_progress", "completed", "failed", "cancelled", "expired"]
+Url = Annotated[str | None, typer.Option(help="Where the service is, in place of AI_PROVIDER_URL.")]
+Json = Annotated[bool, typer.Option("--json", help="Write JSON.")]
+JobId = Annotated[str, typer.Argument(metavar="ID")]
+app = typer.Typer(
+    help="A self-hosted, provider-agnostic completion service with a durable queue in the middle.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=STYLE,
+    pretty_exceptions_enable=False,
+    epilog="Exit status: 0 done, 1 failed, 2 wrong usage, 78 bad configuration, 130 interrupted.",
+)
+
+
+def main() -> None:
+    """Run the command line; failures are one sentence, never a traceback."""
+    sys.exit(run())
+
+
+def run() -> int:
+    """Run the command that `sys.argv` names and return the exit status."""
+    try:
+        app(prog_name="ai-provider")
+    except SystemExit as exc:
+        return exc.code if isinstance(exc.code, int) else 0
+    except KeyboardInterrupt:
+        return EXIT_INTERRUPTED
+    except BrokenPipeError:
+        return EXIT_FAILURE
+    except Exception as exc:  # noqa: BLE001  whatever it is, a person sees one sentence
+        return _failed(exc)
+    return 0
+
+
+def _failed(exc: Exception) -> int:
+    """Say on standard error what went wrong, and return the exit status."""
+    from api.cli import output
+    from infrastructure.core.error_core import ConfigError, ServiceError
+    from infrastructure.core.logger_core import where
+
+    if isinstance(exc, ConfigError):
+        for problem in exc.problems:
+            output.fail(f"configuration: {problem}")
+        return EXIT_CONFIG
+    if isinstance(exc, CommandFailed):
+        output.fail(exc.message)
+        return exc.status
+    if isinstance(exc, ServiceError):
+        output.fail(exc.message)
+    else:
+        place = where(exc)
+        output.fail(f"unexpected {place['error_type']} at {place['at']}; please report it")
+    return EXIT_FAILURE
+
+
+@app.command()
+def up(
+    *,
+    port: Annotated[int | None, typer.Option(min=0, max=65_535, help="Port of the API; 0: any free one.")] = None,
+    host: Annotated[
+        str | None, typer.Option(help="Address to listen on; another than loopback needs an API key.")
+    ] = None,
+    workers: Annotated[int, typer.Option(min=1, max=64, help="Completion workers, one process each.")] = 1,
+    flower: Annotated[bool, typer.Option(help="Run the monitoring UI too.")] = True,
+) -> None:
+    """Start everything (Redis, API, workers, Flower) and keep it running until Ctrl-C."""
+    from api.cli import up as command
+
+    raise typer.Exit(command.run(command.Wanted(host=host, port=port, workers=workers, flower=flower)))
+
+
+@app.command()
+def demo(
+    *,
+    file: Annotated[
+        Path | None, typer.Option(help="JSON lines with a `question` each, in place of the shipped ones.")
+    ] = None,
+    count: Annotated[int | None, typer.Option(min=1, max=100_000, help="How many questions to run.")] = None,
+    model: Annotated[str, typer.Option(help="Model to ask.")] = "default",
+    concurrency: Annotated[int, typer.Option(min=1, max=1_000, help="Jobs in flight.")] = 10,
+    keep: Annotated[bool, typer.Option(help="Keep the service running afterwards, until Ctrl-C.")] = False,
+) -> None:
+    """Start everything, run a file of questions as jobs, show answers and figures, stop everything."""
+    from api.cli import demo as command
+
+    wanted = command.Wanted(file=file, count=count, model=model, concurrency=concurrency, keep=keep)
+    raise typer.Exit(command.run(wanted))
+
+
+@app.command()
+def submit(
+    prompt: Annotated[str, typer.Argument(help="The words to send; - reads them from standard input.")],
+    *,
+    model: Annotated[str, typer.Option(help="Logical model, provider/model, or a model's own name.")] = "default",
+    system: Annotated[str | None, typer.Option(help="A system message to go before.")] = None,
+    priority: Annotated[Literal["high", "normal", "low"] | None, typer.Option(help="Class of the queue.")] = None,
+    wait: Annotated[bool, typer.Option(help="Wait for the answer.")] = False,
+    timeout: Annotated[float, typer.Option(min=1, help="Most seconds to wait.")] = 600,
+    url: Url = None,
+    as_json: Json = False,
+) -> None:
+    """Submit a completion: writes the job's id, or with --wait the answer."""
+    from api.cli import submit as command
+
+    wanted = command.Wanted(
+        prompt=prompt, model=model, system=system, priority=priority, wait=wait, timeout_s=timeout, url=url, as_json=as_json
+    )  # fmt: skip
+    raise typer.Exit(command.run(wanted))
+
+
+jobs = typer.Typer(help="List, show and cancel jobs.", invoke_without_command=True, rich_markup_mode=STYLE)
+app.add_typer(jobs, name="jobs")
+
+
+@jobs.callback()
+def jobs_default(context: typer.Context) -> None:
+    """List, show and cancel jobs; without a command: list."""
+    if context.invoked_subcommand is None:
+        jobs_list()
+
+
+@jobs.command("list")
+def jobs_list(
+    *,
+    status: Annotated[State | None, typer.Option(help="Only jobs in this state.")] = None,
+    limit: Annotated[int, typer.Option(min=1, max=100, help="Jobs on the page.")] = 20,
+    after: Annotated[str | None, typer.Option(help="Go on after this job.")] = None,
+    url: Url = None,
+    as_json: Json = False,
+) -> None:
+    """List jobs, newest first."""
+    from api.cli import jobs as command
+
+    command.list_jobs(url=url, status=status, limit=limit, after=after, as_json=as_json)
+
+
+@jobs.command("show")
+def jobs_show(job_id: JobId, *, url: Url = None, as_json: Json = False) -> None:
+    """Show a job and its answer."""
+    from api.cli import jobs as command
+
+    command.show(job_id, url=url, as_json=as_json)
+
+
+@jobs.command("cancel")
+def jobs_cancel(job_id: JobId, *, url: Url = None, as_json: Json = False) -> None:
+    """Cancel a job; one that has ended stays as it is."""
+    from api.cli import jobs as command
+
+    command.cancel(job_id, url=url, as_json=as_json)
+
+
+keys = typer.Typer(help="Make, list and revoke API keys.", no_args_is_help=True, rich_markup_mode=STYLE)
+app.add_typer(keys, name="keys")
+
+
+@keys.command("create")
+def keys_create(
+    *,
+    tenant: Annotated[str, typer.Option(help="Whose jobs it submits and sees.")] = "default",
+    operator: Annotated[
+        bool, typer.Option("--operator", help="May also see providers, metrics and configuration.")
+    ] = False,
+    name: Annotated[str, typer.Option(help="A note on what it is for.")] = "",
+) -> None:
+    """Make a key and show it, once. From the first key on, every caller needs one."""
+    from api.cli import keys as command
+
+    command.create(tenant=tenant, operator=operator, name=name)
+
+
+@keys.command("list")
+def keys_list(*, as_json: Json = False) -> None:
+    """List all keys, without what proves them."""
+    from api.cli import keys as command
+
+    command.list_keys(as_json=as_json)
+
+
+@keys.command("revoke")
+def keys_revoke(key_id: Annotated[str, typer.Argument(metavar="ID", help="The key's id, or the key.")]) -> None:
+    """Revoke a key: within seconds nobody accepts it any more."""
+    from api.cli import keys as command
+
+    command.revoke(key_id)
+
+
+@app.command()
+def providers(*, as_json: Json = False) -> None:
+    """List the configured providers and whether they are in use."""
+    from api.cli import config as command
+
+    command.providers(as_json=as_json)
+
+
+config = typer.Typer(help="Show and check the configuration.", no_args_is_help=True, rich_markup_mode=STYLE)
+app.add_typer(config, name="config")
+
+
+@config.command("show")
+def config_show(*, as_json: Json = False) -> None:
+    """Show every value and where it comes from; secrets are masked."""
+    from api.cli import config as command
+
+    command.show(as_json=as_json)
+
+
+@config.command("check")
+def config_check() -> None:
+    """Check the configuration; every fault is told, with exit status 78."""
+    from api.cli import config as command
+
+    command.check()

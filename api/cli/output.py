@@ -1,0 +1,120 @@
+"""What the command line writes: for a person on a terminal with colours and tables, otherwise plain lines."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import sys
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+COLOURS = ("cyan", "green", "magenta", "blue", "yellow", "bright_cyan", "bright_green", "bright_magenta")
+STYLES = {"completed": "green", "failed": "red", "expired": "red", "cancelled": "yellow", "in_progress": "cyan"}
+NAME_WIDTH = 8
+
+
+def stdout() -> Console:
+    """Return the console of what was asked for; without colours when it is no terminal."""
+    return Console(highlight=False, soft_wrap=True, markup=False)
+
+
+def stderr() -> Console:
+    """Return the console of what is said besides."""
+    return Console(stderr=True, highlight=False, soft_wrap=True, markup=False)
+
+
+def say(text: str = "", *, style: str = "") -> None:
+    """Write a line."""
+    stdout().print(text, style=style or None)
+
+
+def note(text: str) -> None:
+    """Write a line besides what was asked for, which may be piped on."""
+    stderr().print(text, style="dim")
+
+
+def fail(message: str) -> None:
+    """Write why a command failed: one line on standard error."""
+    console = stderr()
+    console.print(Text.assemble(("error: ", "bold red"), " ".join(message.split())))
+
+
+def dump(value: Any) -> None:
+    """Write a value as JSON."""
+    sys.stdout.write(json.dumps(value, indent=2 if sys.stdout.isatty() else None, ensure_ascii=False) + "\n")
+
+
+def table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Write rows: as a table on a terminal, else as lines of tab-separated fields without headings."""
+    console = stdout()
+    if not console.is_terminal:
+        for row in rows:
+            sys.stdout.write("\t".join(row) + "\n")
+        return
+    drawn = Table(box=None, header_style="bold", pad_edge=False, padding=(0, 2))
+    for heading in headings:
+        drawn.add_column(heading, overflow="fold", no_wrap=heading == "id")
+    for row in rows:
+        drawn.add_row(*(Text(cell, style=STYLES.get(cell, "")) for cell in row))
+    console.print(drawn, soft_wrap=False)
+
+
+def fields(pairs: Sequence[tuple[str, str]]) -> None:
+    """Write names with their values, aligned."""
+    console = stdout()
+    width = max((len(name) for name, _ in pairs), default=0)
+    for name, value in pairs:
+        console.print(Text.assemble((f"  {name:<{width}}  ", "bold"), value))
+
+
+def age(stamp: str | None) -> str:
+    """Return how long ago an RFC 3339 instant was, in one unit; `-` where there is none."""
+    if not stamp:
+        return "-"
+    seconds = max(0.0, (datetime.now(UTC) - datetime.fromisoformat(stamp)).total_seconds())
+    for unit, length in (("d", 86_400), ("h", 3_600), ("min", 60)):
+        if seconds >= length:
+            return f"{seconds / length:.0f} {unit} ago"
+    return f"{seconds:.0f} s ago"
+
+
+def usd(cost: float | None) -> str:
+    """Return a cost with the digits that it needs; an unknown one is said to be unknown."""
+    if cost is None:
+        return "cost unknown"
+    return f"${cost:.2f}" if cost >= 1 or cost == 0 else f"${cost:.6f}".rstrip("0")
+
+
+def command_name() -> str:
+    """Return how this program is called from where the person stands."""
+    if shutil.which("ai-provider"):
+        return "ai-provider"
+    return os.path.relpath(Path(sys.argv[0])) if sys.argv[0] else "ai-provider"
+
+
+class Log:
+    """One log of many processes: each line under its process's name, in the name's colour on a terminal.
+
+    `broken` is called when nobody reads any more.
+    """
+
+    def __init__(self, broken: Callable[[], None] | None = None) -> None:
+        self._console = stdout()
+        self._colours: dict[str, str] = {}
+        self._broken = broken
+
+    def __call__(self, name: str, line: str) -> None:
+        """Write a line."""
+        colour = self._colours.setdefault(name, COLOURS[len(self._colours) % len(COLOURS)])
+        try:
+            self._console.print(Text.assemble((f"{name:<{NAME_WIDTH}} │ ", colour), line))
+        except OSError:
+            if self._broken is not None:
+                self._broken()

@@ -1,0 +1,184 @@
+"""Keeps processes running: starts again what dies, stops all of them within 10 s, leaves none behind."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Self
+
+from api.cli.child import Child, Say, Spec, ending
+
+EX_CONFIG = 78
+FAST_S = 20.0
+FAST_DEATHS = 5
+GRACE_S = 6.0
+LATER_GRACE_S = 0.5
+KILLED_S = 0.5
+CONFIG_LINES = 5
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """Why everything stops: `status` for the shell, `message` for the person; no message when a person asked for it."""
+
+    status: int
+    message: str = ""
+
+
+class Supervisor:
+    """Runs processes until a signal comes or one of them cannot be kept.
+
+    A process that dies is started again after a pause that doubles (0.5 s to 4 s); after five deaths in a row within 20 s
+    of their starts, or one with status 78 (its configuration is bad), the supervisor gives up: see `verdict`. Times are
+    parameters for tests. Use as an async context manager; leaving it stops everything.
+    """
+
+    def __init__(
+        self,
+        *,
+        environment: Mapping[str, str],
+        say: Say,
+        fast_s: float = FAST_S,
+        pause_s: float = 0.5,
+        grace_s: float = GRACE_S,
+    ) -> None:
+        self._environment = environment
+        self._say = say
+        self._fast_s = fast_s
+        self._pause_s = pause_s
+        self._grace_s = grace_s
+        self._children: list[Child] = []
+        self._keepers: list[asyncio.Task[None]] = []
+        self._guardian: subprocess.Popen[bytes] | None = None
+        self.verdict: asyncio.Future[Verdict] = asyncio.get_running_loop().create_future()
+
+    async def __aenter__(self) -> Self:
+        """Start the guardian and listen to the signals that stop everything."""
+        self._guardian = _start_guardian(self._environment)
+        loop = asyncio.get_running_loop()
+        for signum in SIGNALS:
+            loop.add_signal_handler(signum, self._signalled)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        """Stop everything, then stop listening to signals."""
+        await self.stop()
+        loop = asyncio.get_running_loop()
+        for signum in SIGNALS:
+            loop.remove_signal_handler(signum)
+
+    async def run(self, spec: Spec) -> Child:
+        """Start a process and keep it running.
+
+        Raises:
+            OSError: its program cannot be run.
+        """
+        child = Child(spec, environment=self._environment, say=self._say)
+        self._children.append(child)
+        await self._start(child)
+        self._keepers.append(asyncio.create_task(self._keep(child)))
+        return child
+
+    def decide(self, verdict: Verdict) -> None:
+        """Say that everything has to stop, and why; the first verdict holds."""
+        if not self.verdict.done():
+            self.verdict.set_result(verdict)
+
+    async def stop(self) -> None:
+        """End all processes, stage by stage, within 10 s; what does not end in time is killed."""
+        self.decide(Verdict(0))
+        for keeper in self._keepers:
+            keeper.cancel()
+        await asyncio.gather(*self._keepers, return_exceptions=True)
+        self._keepers.clear()
+        grace_s = self._grace_s
+        for stage in sorted({child.spec.stage for child in self._children}):
+            await _end([child for child in self._children if child.spec.stage == stage], grace_s=grace_s)
+            grace_s = LATER_GRACE_S
+        self._children.clear()
+        self._dismiss_guardian()
+
+    async def _keep(self, child: Child) -> None:
+        """Start a child again each time it ends, until it has to be given up."""
+        name, fast, pause_s = child.spec.name, 0, self._pause_s
+        while True:
+            started = time.monotonic()
+            status = await child.wait()
+            self._tell_guardian("-", child)
+            child.kill()  # what it may have left behind
+            quick = time.monotonic() - started < self._fast_s
+            fast, pause_s = (fast + 1, pause_s) if quick else (1, self._pause_s)
+            if status == EX_CONFIG or fast >= FAST_DEATHS:
+                self.decide(_gave_up(child, status, fast))
+                return
+            self._say(name, f"{ending(status)}; starting again in {pause_s:g} s")
+            await asyncio.sleep(pause_s)
+            pause_s = min(pause_s * 2, self._pause_s * 8)
+            await self._start(child)
+
+    async def _start(self, child: Child) -> None:
+        await child.start()
+        self._tell_guardian("+", child)
+
+    def _signalled(self) -> None:
+        """Stop in order at the first signal, at once at the second."""
+        if self.verdict.done():
+            for child in self._children:
+                if child.lives:
+                    child.kill()
+        self.decide(Verdict(0))
+
+    def _tell_guardian(self, sign: str, child: Child) -> None:
+        if self._guardian is not None and self._guardian.stdin is not None:
+            with contextlib.suppress(BrokenPipeError):  # somebody has killed it; nothing else depends on it
+                self._guardian.stdin.write(f"{sign}{child.pid}\n".encode())
+                self._guardian.stdin.flush()
+
+    def _dismiss_guardian(self) -> None:
+        """Let the guardian go: everything on its list has ended."""
+        if self._guardian is not None:
+            self._guardian.kill()
+            self._guardian.communicate()
+            self._guardian = None
+
+
+def _start_guardian(environment: Mapping[str, str]) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        [sys.executable, "-P", "-m", "api.cli.guardian"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        env=environment,
+        start_new_session=True,
+    )
+
+
+async def _end(children: Iterable[Child], *, grace_s: float) -> None:
+    """Ask processes to end, and kill those that still live after `grace_s` seconds, with what any of them left behind."""
+    living = [child for child in children if child.lives]
+    waits = [asyncio.create_task(child.wait()) for child in living]
+    if not waits:
+        return
+    for child in living:
+        child.ask_to_end()
+    await asyncio.wait(waits, timeout=grace_s)
+    for child in living:
+        child.kill()
+    _, late = await asyncio.wait(waits, timeout=KILLED_S)
+    for wait in late:
+        wait.cancel()
+
+
+def _gave_up(child: Child, status: int, deaths: int) -> Verdict:
+    if status == EX_CONFIG:
+        words = "; ".join(list(child.tail)[-CONFIG_LINES:])
+        return Verdict(EX_CONFIG, f"{child.spec.name} refuses to start" + (f"; it said: {words}" if words else ""))
+    words = child.tail[-1] if child.tail else ""
+    said = f"; its last line: {words}" if words else ""
+    return Verdict(1, f"{child.spec.name} {ending(status)}, {deaths} times in a row; giving up{said}")

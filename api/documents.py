@@ -1,0 +1,145 @@
+"""What the reference says of each route beyond its parameters: bodies, answers and errors, each with an example."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from api.problems import MEDIA_TYPE, TYPE
+from api.schemas import Health, JobPage, JobView, Ready
+from infrastructure.core import error_core
+from infrastructure.core.error_core import ServiceError
+
+Document = dict[str, Any]
+
+JOB_ID = "job_0192d5f0a1b2c3d4e5f60718293a4b5c"
+REQUEST = {
+    "model": "default",
+    "messages": [{"role": "user", "content": "What is the capital of France?"}],
+    "max_tokens": 100,
+    "metadata": {"run": "42"},
+}
+QUEUED: Document = {
+    "id": JOB_ID, "object": "job", "status": "queued", "model": "default",
+    "created_at": "2026-01-05T12:00:00.000Z", "started_at": None, "finished_at": None,
+    "result": None, "error": None, "usage": None, "cost_usd": None, "saved_usd": None, "cache": None,
+    "attempts": [], "metadata": {"run": "42"},
+}  # fmt: skip
+_USAGE = {"prompt_tokens": 14, "completion_tokens": 7, "total_tokens": 21}
+_MESSAGE = {"role": "assistant", "content": "The capital of France is Paris."}
+_ATTEMPT = {"provider": "openai", "model": "gpt-5-mini", "outcome": "ok", "status": 200, "latency_ms": 812.4,
+            "cost_usd": 0.0000175, "breaker": None, "score": None}  # fmt: skip
+COMPLETED = {
+    **QUEUED, "status": "completed",
+    "started_at": "2026-01-05T12:00:00.020Z", "finished_at": "2026-01-05T12:00:00.840Z",
+    "result": {"id": "chatcmpl-1", "object": "chat.completion", "created": 1767614400, "model": "gpt-5-mini",
+               "choices": [{"index": 0, "finish_reason": "stop", "message": _MESSAGE}], "usage": _USAGE},
+    "usage": _USAGE, "cost_usd": 0.0000175, "cache": "miss", "attempts": [_ATTEMPT],
+}  # fmt: skip
+SUMMARY = {name: value for name, value in COMPLETED.items() if name != "result"}
+_FAULT = {"field": "tempreature", "pointer": "#/tempreature", "message": "no such field; did you mean temperature?"}
+_HEADERS = {
+    "Idempotency-Key": "1 to 255 printable characters: the same key and body make one job. The second answer carries "
+    "`Idempotency-Replayed: true`; the same key with another body is refused.",
+    "Prefer": "`wait=N`: hold the answer until the job ends, N (at most 60) seconds at the longest.",
+    "X-Request-Id": "Named in the log and in the answer; made up where it is missing.",
+}
+
+
+def problems(*kinds: type[ServiceError]) -> dict[int, Document]:
+    """Return the responses that tell these errors, one for each status."""
+    responses: dict[int, Document] = {}
+    for kind in kinds:
+        response = responses.setdefault(kind.status, {"description": kind.title, "content": {MEDIA_TYPE: {
+            "schema": {"$ref": "#/components/schemas/Problem"}, "examples": {}}}})  # fmt: skip
+        response["content"][MEDIA_TYPE]["examples"][kind.code] = {"value": _example(kind)}
+    return responses
+
+
+def _example(kind: type[ServiceError]) -> Document:
+    example: Document = {"type": TYPE + kind.code, "title": kind.title, "status": kind.status,
+                         "detail": "what was expected, and what was found",
+                         "instance": "urn:ai-provider:request:req_5f3c1a9be07d42668f10c2aa", "code": kind.code}  # fmt: skip
+    return {**example, "errors": [_FAULT]} if kind is error_core.ValidationFailed else example
+
+
+def _ok(model: type, description: str, example: Any, **more: Any) -> Document:
+    return {
+        "model": model,
+        "description": description,
+        "content": {"application/json": {"example": example}},
+        **more,
+    }
+
+
+def _header(name: str) -> Document:
+    return {
+        "name": name,
+        "in": "header",
+        "required": False,
+        "description": _HEADERS[name],
+        "schema": {"type": "string"},
+    }
+
+
+_LOCATION = {"Location": {"description": "Where to poll the job.", "schema": {"type": "string"}}}
+_AUTH = (error_core.MissingKey, error_core.InvalidKey, error_core.Forbidden)
+_STORE = (error_core.StoreUnavailable, error_core.StoreFull)
+_BODY = (error_core.InvalidJSON, error_core.ModelNotFound, error_core.BodyTooLarge, error_core.UnsupportedMediaType,
+         error_core.ValidationFailed, error_core.IdempotencyMismatch)  # fmt: skip
+
+SUBMIT: Document = {
+    "tags": ["jobs"],
+    "responses": {
+        200: _ok(JobView, "The job ended within the wait that was asked for.", COMPLETED, headers=_LOCATION),
+        202: _ok(JobView, "The job is written and will reach exactly one end.", QUEUED, headers=_LOCATION),
+        **problems(*_BODY, *_AUTH, *_STORE),
+    },
+    "openapi_extra": {
+        "parameters": [_header(name) for name in _HEADERS],
+        "requestBody": {
+            "required": True,
+            "content": {"application/json": {
+                "schema": {"$ref": "#/components/schemas/CompletionRequest"}, "example": REQUEST}},
+        },
+    },
+}  # fmt: skip
+READ: Document = {
+    "tags": ["jobs"],
+    "responses": {
+        200: _ok(JobView, "The job as it is.", COMPLETED),
+        **problems(error_core.JobNotFound, error_core.ValidationFailed, *_AUTH, *_STORE),
+    },
+}
+LIST: Document = {
+    "tags": ["jobs"],
+    "responses": {
+        200: _ok(JobPage, "A page.", {"object": "list", "data": [SUMMARY], "has_more": False, "next": None}),
+        **problems(error_core.ValidationFailed, *_AUTH, *_STORE),
+    },
+}
+CANCEL: Document = {
+    "tags": ["jobs"],
+    "responses": {
+        200: _ok(JobView, "The job, ended.", {**QUEUED, "status": "cancelled"}),
+        **problems(error_core.JobNotFound, *_AUTH, *_STORE),
+    },
+}
+HEALTH: Document = {
+    "tags": ["operations"],
+    "responses": {200: _ok(Health, "Alive.", {"status": "ok", "service": "ai-provider", "version": "0.1.0"})},
+}
+READY: Document = {
+    "tags": ["operations"],
+    "responses": {
+        200: _ok(Ready, "Ready.", {"status": "ready", "checks": {"redis": "ok", "subscription": "ok"}}),
+        **problems(error_core.StoreUnavailable),
+    },
+}
+BY_ROUTE: dict[tuple[str, str], Document] = {
+    ("post", "/api/v1/completion"): SUBMIT,
+    ("get", "/api/v1/jobs/{job_id}"): READ,
+    ("get", "/api/v1/jobs"): LIST,
+    ("post", "/api/v1/jobs/{job_id}/cancel"): CANCEL,
+    ("get", "/health"): HEALTH,
+    ("get", "/health/ready"): READY,
+}

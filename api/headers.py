@@ -1,0 +1,60 @@
+"""What a caller asks for in headers: how long to wait, and under which key to do a thing once."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterable
+from typing import Any
+
+import orjson
+
+from api.problems import field_error
+
+Headers = Iterable[tuple[bytes, bytes]]
+MAX_KEY = 255
+_PREFERENCE = re.compile(r'\s*wait\s*=\s*"?([^";]*?)"?\s*(?:;.*)?\Z', re.IGNORECASE)
+_SECONDS = re.compile(r"[0-9]{1,6}\Z")
+
+
+def preferred_wait(headers: Headers, *, limit_s: float) -> int | None:
+    """Return the N of `Prefer: wait=N` (RFC 7240; the first one counts), None where it is not asked for.
+
+    Raises:
+        ValidationFailed: N is no whole number of seconds, or more than `limit_s`.
+    """
+    for name, value in headers:
+        if name == b"prefer":
+            for preference in value.decode("latin-1").split(","):
+                if found := _PREFERENCE.match(preference):
+                    return seconds(found[1], field="Prefer", limit_s=limit_s)
+    return None
+
+
+def seconds(text: str, *, field: str, limit_s: float) -> int:
+    """Return a whole number of seconds, 0 to `limit_s`.
+
+    Raises:
+        ValidationFailed: it is none, or more.
+    """
+    if not _SECONDS.match(text):
+        raise field_error(field, "expected the wait to be a whole number of seconds")
+    if int(text) > limit_s:
+        raise field_error(field, f"expected the wait to be at most {limit_s:g} seconds, got {int(text)}")
+    return int(text)
+
+
+def idempotency(headers: Headers, body: Any) -> tuple[str, str] | None:
+    """Return the digests of `Idempotency-Key` and of the body in one spelling, None where there is no key.
+
+    Raises:
+        ValidationFailed: the key is not 1 to 255 printable characters, or there are several.
+    """
+    keys = [value for name, value in headers if name == b"idempotency-key"]
+    if not keys:
+        return None
+    key = keys[0].decode("latin-1")
+    if len(keys) > 1 or not 1 <= len(key) <= MAX_KEY or not (key.isascii() and key.isprintable()):
+        raise field_error("Idempotency-Key", f"expected one key of 1 to {MAX_KEY} printable ASCII characters")
+    canonical = orjson.dumps(body, option=orjson.OPT_SORT_KEYS)
+    return hashlib.sha256(keys[0]).hexdigest(), hashlib.sha256(canonical).hexdigest()

@@ -1,0 +1,88 @@
+"""Around every request: its id, one line in the log, and an answer even where the code has a defect."""
+
+from __future__ import annotations
+
+import re
+import secrets
+import time
+from itertools import count
+
+from starlette.requests import ClientDisconnect
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from api.problems import render
+from api.trace import KEY, Trace, trace_of
+from infrastructure.core.error_core import InternalError
+from infrastructure.core.logger_core import CoreLogger, bound_contextvars
+
+CLIENT_GONE = 499  # nobody reads it; the log does
+_SANE = re.compile(rb"[A-Za-z0-9._:-]{1,128}\Z")
+
+
+class Tracing:
+    """Middleware: gives each request an id (the caller's own `X-Request-Id` where it is sane) and logs it once.
+
+    Bodies and query strings stay out of the log, and of a defect only its type and place get there.
+    """
+
+    def __init__(self, app: ASGIApp, *, log: CoreLogger) -> None:
+        self._app = app
+        self._log = log
+        # Ids need to be different, not secret: one draw for the process, then a count, saves a system call a request.
+        self._process = secrets.token_hex(6)
+        self._count = count(1)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        trace = scope[KEY] = Trace(_request_id(scope) or f"req_{self._process}{next(self._count):08x}")
+        header = (b"x-request-id", trace.request_id.encode("ascii"))
+        started = time.perf_counter()
+
+        async def traced(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                trace.status = message["status"]
+                message["headers"] = [*message.get("headers", ()), header]
+            await send(message)
+
+        with bound_contextvars(request_id=trace.request_id):
+            try:
+                await self._served(scope, receive, traced)
+            finally:
+                self._tell(scope, trace, 1_000 * (time.perf_counter() - started))
+
+    async def _served(self, scope: Scope, receive: Receive, send: Send) -> None:
+        trace = trace_of(scope)
+        try:
+            await self._app(scope, receive, send)
+        except ClientDisconnect:
+            trace.status = CLIENT_GONE
+        except Exception as exc:  # noqa: BLE001  the last resort: whatever it was, the client gets an answer
+            self._log.error("Request failed by a defect", exc=exc)
+            if not trace.status:
+                error = InternalError("the service failed; its log has the place under this request id")
+                await render(error, trace.request_id)(scope, receive, send)
+
+    def _tell(self, scope: Scope, trace: Trace, duration_ms: float) -> None:
+        route = getattr(scope.get("route"), "path", "-")
+        self._log.info(
+            "Request",
+            context={
+                "method": scope["method"],
+                "route": route,
+                "status": trace.status,
+                "duration_ms": round(duration_ms, 2),
+                "tenant": trace.tenant,
+            },
+        )
+
+
+def _request_id(scope: Scope) -> str | None:
+    """Return the caller's id for its request, None where there is none that can be repeated safely."""
+    for name, value in scope["headers"]:
+        if name == b"x-request-id":
+            given: bytes = value
+            return given.decode("ascii") if _SANE.match(given) else None
+    return None

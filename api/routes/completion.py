@@ -1,0 +1,74 @@
+"""`POST /api/v1/completion`: a body becomes a job."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, Request
+from starlette.responses import Response
+
+from api import documents
+from api.auth import principal
+from api.body import read_json
+from api.front import FrontDoor, front_of, within
+from api.headers import idempotency, preferred_wait
+from api.keys import Principal
+from api.views import answer, job_json
+from api.waiting import while_connected
+from infrastructure.core.error_core import JobNotFound
+from workers.jobs.codec import pack
+from workers.jobs.ids import new_job_id
+from workers.jobs.models import Job, NewJob, Priority
+from workers.jobs.request import parse_request
+from workers.jobs.routing import candidates
+
+router = APIRouter()
+
+
+@router.post("/api/v1/completion", status_code=202, **documents.SUBMIT)
+async def submit(request: Request, caller: Annotated[Principal, Depends(principal)]) -> Response:
+    """Write a job and answer 202 with its address, or 200 with the ended job where `Prefer: wait=N` was enough."""
+    front = front_of(request.scope)
+    headers = request.scope["headers"]
+    wait_s = preferred_wait(headers, limit_s=front.settings.limits.wait_s)
+    body = await read_json(request.scope, request.receive, front.settings.limits)
+    new = _new_job(body, caller.tenant, front, idempotency(headers, body))
+    submitted = await within(front.store.submit(new))
+    if submitted.created:
+        front.bell.ring(new.id)
+    job = await _look(request, front, submitted.job_id, caller.tenant, wait_s)
+    replayed = {} if submitted.created else {"Idempotency-Replayed": "true"}
+    applied = {} if wait_s is None else {"Preference-Applied": f"wait={wait_s}"}
+    ended = wait_s is not None and job.status.terminal
+    place = {"Location": f"/api/v1/jobs/{job.id}"}
+    return answer(job_json(job), status=200 if ended else 202, headers={**place, **replayed, **applied})
+
+
+def _new_job(body: Any, tenant: str, front: FrontDoor, idempotency: tuple[str, str] | None) -> NewJob:
+    asked = parse_request(body, front.settings)
+    candidates(front.settings, asked.model)  # a model that nobody answers to is told now, not by a failed job
+    return NewJob(
+        id=new_job_id(),
+        tenant=tenant,
+        kind="completion",
+        model=asked.model,
+        request=pack(asked.call()),
+        priority=Priority(asked.priority or "normal"),
+        deadline_ms=int(1_000 * (asked.deadline_s or front.settings.jobs.deadline_s)),
+        metadata=asked.metadata or {},
+        config_version=front.settings.version,
+        idempotency=idempotency,
+    )
+
+
+async def _look(request: Request, front: FrontDoor, job_id: str, tenant: str, wait_s: int | None) -> Job:
+    def read() -> Any:
+        return within(front.store.get(job_id, tenant=tenant))
+
+    if wait_s:
+        job = await while_connected(request.receive, front.waiters.until_done(job_id, read, timeout_s=wait_s))
+    else:
+        job = await read()
+    if job is None:
+        raise JobNotFound(f"job {job_id} has expired")
+    return job

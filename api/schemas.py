@@ -1,0 +1,103 @@
+"""What the API answers, as the reference describes it; the routes write the same from `api/views.py`."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from workers.jobs.models import Status
+
+
+class JobError(BaseModel):
+    """Why a job failed."""
+
+    code: str = Field(description="Stable; may be switched on.")
+    message: str
+
+
+class AttemptView(BaseModel):
+    """One call of a provider."""
+
+    provider: str
+    model: str
+    outcome: str = Field(description="`ok`, or the class of the failure.")
+    status: int | None = Field(description="The provider's HTTP status, where there was one.")
+    latency_ms: float
+    cost_usd: float | None = Field(description="Null when unknown.")
+    breaker: str | None
+    score: float | None
+
+
+class JobSummary(BaseModel):
+    """A job in a list."""
+
+    model_config = ConfigDict(title="JobSummary")
+
+    id: str = Field(description="`job_` and 32 hex digits; ids sort by time.")
+    object: Literal["job"]
+    status: Status
+    model: str
+    created_at: datetime
+    started_at: datetime | None
+    finished_at: datetime | None
+    error: JobError | None
+    usage: dict[str, Any] | None
+    cost_usd: float | None = Field(description="What the answer cost; null when unknown, never 0 for unknown.")
+    saved_usd: float | None = Field(description="What the cache or a shared call saved.")
+    cache: Literal["hit", "joined", "miss"] | None
+    attempts: list[AttemptView]
+    metadata: dict[str, str]
+
+
+class JobView(JobSummary):
+    """A job: one completion, from its submission to its single end."""
+
+    model_config = ConfigDict(title="Job")
+
+    result: dict[str, Any] | None = Field(description="A chat completion as OpenAI shapes it, once completed.")
+
+
+class JobPage(BaseModel):
+    """A page of jobs, newest first."""
+
+    object: Literal["list"]
+    data: list[JobSummary]
+    has_more: bool
+    next: str | None = Field(description="Send it as `after` for the page that follows.")
+
+
+class FieldProblem(BaseModel):
+    """One fault of a request."""
+
+    field: str = Field(description="The field's path, dotted; or the name of the header or parameter.")
+    pointer: str | None = Field(None, description="The same as a JSON pointer into the body.")
+    message: str
+
+
+class Problem(BaseModel):
+    """An error, after RFC 9457."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    instance: str = Field(description="Holds the request's id, as in `X-Request-Id` and in the log.")
+    code: str = Field(description="Stable; may be switched on.")
+    errors: list[FieldProblem] | None = Field(None, description="Every fault of the request, where there are several.")
+
+
+class Health(BaseModel):
+    """The process lives."""
+
+    status: Literal["ok"]
+    service: str
+    version: str
+
+
+class Ready(BaseModel):
+    """Jobs can be taken and waited for."""
+
+    status: Literal["ready"]
+    checks: dict[str, str]

@@ -1,0 +1,181 @@
+"""Real front door, worker, upkeep and beat over a private Redis: jobs survive what happens to the processes."""
+
+from __future__ import annotations
+
+import base64
+import json
+import signal
+from collections.abc import Iterator
+
+import pytest
+import redis as sync_redis
+
+from tests.support.fleet import Fleet, kill
+from tests.support.jobs_client import JobsClient
+from tests.support.waiting import wait_for
+from workers.providers.sandbox.answers import proof
+
+SLOW = "this one takes long"
+
+
+@pytest.fixture(scope="module")
+def fleet() -> Iterator[Fleet]:
+    fast_leases = {
+        "AI_PROVIDER_JOBS_LEASE_S": "2",
+        "AI_PROVIDER_JOBS_HEARTBEAT_S": "0.5",
+        "AI_PROVIDER_WORKER_DRAIN_S": "1",
+    }
+    with Fleet(worker_env=fast_leases) as running:
+        running.start_web()
+        running.start_upkeep()
+        running.start_worker()
+        JobsClient(running.url).wait(JobsClient(running.url).submit("warm up"), within_s=40)
+        yield running
+
+
+@pytest.fixture
+def jobs(fleet: Fleet) -> JobsClient:
+    fleet.sandbox.reset()
+    return JobsClient(fleet.url)
+
+
+def slow(fleet: Fleet) -> None:
+    """Let every answer from now on take a minute."""
+    fleet.sandbox.set_faults({"action": {"latency_s": 60}})
+
+
+def plain(data: bytes) -> str:
+    """Return a broker message with its body decoded; any other text as it is."""
+    try:
+        message = json.loads(data)
+        return f"{message['headers']} {base64.b64decode(message['body']).decode()}"
+    except (ValueError, KeyError, TypeError):
+        return data.decode()
+
+
+def in_flight(fleet: Fleet) -> int:
+    found: int = fleet.sandbox.counters()["in_flight"]
+    return found
+
+
+def test_an_answer_belongs_to_its_question_and_its_cost_is_booked(jobs: JobsClient) -> None:
+    job = jobs.wait(jobs.submit("What is the use of a bell?"))
+
+    assert job["status"] == "completed"
+    assert proof("What is the use of a bell?") in job["result"]["choices"][0]["message"]["content"]
+    assert job["cost_usd"] > 0
+    assert [attempt["outcome"] for attempt in job["attempts"]] == ["ok"]
+    assert job["cache"] == "miss"
+
+
+def test_cancel_stops_the_call_that_runs(fleet: Fleet, jobs: JobsClient) -> None:
+    slow(fleet)
+    job_id = jobs.submit(SLOW)
+    wait_for(lambda: in_flight(fleet) == 1, what="the call")
+
+    assert jobs.cancel(job_id)["status"] == "cancelled"
+
+    wait_for(lambda: in_flight(fleet) == 0, within_s=5, what="the end of the call")
+    assert jobs.job(job_id)["status"] == "cancelled"
+
+
+def test_revoking_a_running_task_cancels_its_job(fleet: Fleet, jobs: JobsClient) -> None:
+    from celery import Celery
+
+    from infrastructure.core.config_core import load
+    from workers.queues import celery_settings
+
+    slow(fleet)
+    job_id = jobs.submit(SLOW)
+    wait_for(lambda: in_flight(fleet) == 1, what="the call")
+    app = Celery(set_as_current=False)
+    app.conf.update(celery_settings(load({"REDIS_URL": fleet.redis.url}).settings))
+    try:
+        app.control.revoke(job_id, terminate=True)
+
+        assert jobs.wait(job_id)["status"] == "cancelled"
+        wait_for(lambda: in_flight(fleet) == 0, within_s=5, what="the end of the call")
+    finally:
+        app.close()
+
+
+def test_a_deadline_ends_a_running_job(fleet: Fleet, jobs: JobsClient) -> None:
+    slow(fleet)
+
+    job = jobs.wait(jobs.submit(SLOW, deadline_s=1))
+
+    assert job["status"] in {"expired", "failed"}
+    assert job["error"]["code"] == "deadline_exceeded"
+    wait_for(lambda: in_flight(fleet) == 0, within_s=5, what="the end of the call")
+
+
+def test_a_lost_message_is_rung_again(fleet: Fleet, jobs: JobsClient) -> None:
+    client = sync_redis.Redis.from_url(fleet.redis.url)
+    worker = fleet.worker
+    worker.send_signal(signal.SIGSTOP)
+    try:
+        job_id = jobs.submit("nobody hears of this one")
+        wait_for(lambda: client.llen("aip:mq:completions") == 1, what="the message")
+        client.delete("aip:mq:completions")
+    finally:
+        worker.send_signal(signal.SIGCONT)
+    client.close()
+
+    assert jobs.wait(job_id)["status"] == "completed"
+
+
+def test_a_drained_worker_hands_back_what_it_cannot_finish_and_another_one_does_it(
+    fleet: Fleet, jobs: JobsClient
+) -> None:
+    slow(fleet)
+    ids = [jobs.submit(f"{SLOW} {number}") for number in range(5)]
+    wait_for(lambda: in_flight(fleet) == 5, what="the calls")
+    fleet.sandbox.set_faults()
+    old = fleet.worker
+    old.send_signal(signal.SIGTERM)
+    assert old.wait(15) == 0
+    fleet.start_worker()
+
+    ended = [jobs.wait(job_id, within_s=40) for job_id in ids]
+
+    assert {job["status"] for job in ended} == {"completed"}
+    client = sync_redis.Redis.from_url(fleet.redis.url)
+    assert [client.hget(f"aip:job:{job_id}", "deliveries") for job_id in ids] == [b"1"] * 5
+    client.close()
+
+
+def test_the_jobs_of_a_killed_worker_are_rescued(fleet: Fleet, jobs: JobsClient) -> None:
+    slow(fleet)
+    ids = [jobs.submit(f"{SLOW} {number}") for number in range(5)]
+    wait_for(lambda: in_flight(fleet) == 5, what="the calls")
+    fleet.sandbox.set_faults()
+    kill(fleet.worker)
+    fleet.start_worker()
+
+    ended = [jobs.wait(job_id, within_s=40) for job_id in ids]
+
+    assert {job["status"] for job in ended} == {"completed"}
+
+
+def test_a_jobs_events_arrive_and_say_nothing_of_its_prompt(fleet: Fleet, jobs: JobsClient) -> None:
+    watcher = sync_redis.Redis.from_url(fleet.redis.url)
+    heard: list[str] = []
+    events = watcher.pubsub()
+    events.psubscribe("*")
+    planted = "the planted prompt"
+    job_id = jobs.submit(planted)
+    jobs.wait(job_id)
+
+    def succeeded() -> bool:
+        said = events.get_message(timeout=0.1)
+        if said is not None and said["type"] == "pmessage":
+            heard.append(plain(said["data"]))
+        return bool(heard) and "task-succeeded" in heard[-1] and job_id in heard[-1]
+
+    wait_for(succeeded, every_s=0, what="the event of the task's success")
+    events.close()
+    watcher.close()
+
+    for kind in ("task-sent", "task-received", "task-started"):
+        assert any(kind in text and job_id in text for text in heard), kind
+    assert not any(planted in text for text in heard)

@@ -1,0 +1,176 @@
+"""Jobs for tests, and an audit that reads all of a store's keys and says what does not fit together."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import secrets
+import time
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from fnmatch import fnmatch
+
+import redis as sync_redis
+import redis.asyncio as aioredis
+
+from infrastructure.core.redis_core import connect
+from workers.jobs import codec, keys
+from workers.jobs.ids import new_job_id
+from workers.jobs.models import COMPLETION_CLASSES, Claimed, NewJob, Outcome, Priority, ReadyClass, Status
+from workers.jobs.store import JobStore
+
+PREFIX = "aip"
+ANSWER = {"id": "chatcmpl-1", "object": "chat.completion", "choices": [{"message": {"content": "four"}}]}
+_stamps = itertools.count(time.time_ns() // 1_000_000)
+
+
+@asynccontextmanager
+async def overheard(redis: aioredis.Redis, *channels: str) -> AsyncIterator[list[tuple[str, str]]]:
+    """Collect (channel, message) while the block runs."""
+    messages: list[tuple[str, str]] = []
+    async with redis.pubsub() as pubsub:
+        await pubsub.subscribe(*channels)
+        for _ in channels:
+            assert await pubsub.get_message(timeout=5) is not None
+
+        async def listen() -> None:
+            async for message in pubsub.listen():
+                heard = message["channel"].decode(), message["data"].decode()
+                messages.append(heard)
+
+        task = asyncio.create_task(listen())
+        yield messages
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+@asynccontextmanager
+async def shared_store(url: str, *, max_connections: int = 32) -> AsyncIterator[JobStore]:
+    """Give a store for many tasks at once, over the connections that the service itself uses."""
+    redis = connect(url, max_connections=max_connections)
+    try:
+        yield JobStore(redis, prefix=PREFIX)
+    finally:
+        await redis.aclose()
+
+
+def new_job(
+    *,
+    tenant: str = "default",
+    priority: Priority = Priority.NORMAL,
+    deadline_ms: int = 3_600_000,
+    idempotency: tuple[str, str] | None = None,
+    request: object = None,
+    job_id: str | None = None,
+) -> NewJob:
+    """Return a job to submit; ids rise from call to call, so that they also order jobs of one millisecond."""
+    return NewJob(
+        id=job_id or new_job_id(next(_stamps)),
+        tenant=tenant,
+        kind="completion",
+        model="chat",
+        request=codec.pack({"model": "chat", "params": {}} if request is None else request),
+        priority=priority,
+        deadline_ms=deadline_ms,
+        metadata={"team": "red"},
+        config_version="v1",
+        idempotency=idempotency,
+    )
+
+
+async def submitted(store: JobStore, count: int = 1, **options: object) -> list[str]:
+    """Submit some jobs one after the other and return their ids."""
+    return [(await store.submit(new_job(**options))).job_id for _ in range(count)]  # type: ignore[arg-type]
+
+
+async def claimed(
+    store: JobStore, owner: str = "w1", *, classes: Sequence[ReadyClass] = COMPLETION_CLASSES
+) -> Claimed | None:
+    """Claim under a new nonce."""
+    return await store.claim(owner, nonce=nonce(), classes=classes)
+
+
+async def must_claim(
+    store: JobStore, owner: str = "w1", *, classes: Sequence[ReadyClass] = COMPLETION_CLASSES
+) -> Claimed:
+    """Claim under a new nonce a job that has to be there."""
+    job = await claimed(store, owner, classes=classes)
+    assert job is not None
+    return job
+
+
+def nonce() -> str:
+    """Return a new nonce."""
+    return secrets.token_hex(8)
+
+
+def success(*, cost_usd: float | None = 0.5) -> Outcome:
+    """Return how a job ends well."""
+    usage = {"prompt_tokens": 1, "completion_tokens": 2, "total_tokens": 3}
+    return Outcome(status=Status.COMPLETED, result=codec.pack(ANSWER), usage=usage, cost_usd=cost_usd)
+
+
+def audit(client: sync_redis.Redis, prefix: str = PREFIX) -> list[str]:
+    """Return every contradiction between a store's keys; a sound store has none."""
+    names = sorted(name.decode() for name in client.scan_iter(f"{prefix}:*", count=1000))
+    jobs = {
+        name.split(":")[2]: {field.decode(): value for field, value in client.hgetall(name).items()}
+        for name in names
+        if name.startswith(f"{prefix}:job:")
+    }
+    ready = {name: client.zrange(name, 0, -1) for name in names if name.startswith(f"{prefix}:ready:")}
+    owners = {name: client.hgetall(name) for name in names if name.startswith(f"{prefix}:owner:")}
+    deadlines = {member.decode() for member in client.zrange(f"{prefix}:jobs:deadline", 0, -1)}
+    workers = set(client.zrange(f"{prefix}:workers", 0, -1))
+    wrong: list[str] = []
+    for job_id, job in jobs.items():
+        wrong += _audit_job(client, prefix, job_id, job, ready=ready, owners=owners, in_deadlines=job_id in deadlines)
+    for name in ready:
+        _, _, ready_class, flow = name.split(":")
+        if client.zscore(f"{prefix}:flows:{ready_class}", flow) is None:
+            wrong.append(f"{name} is not among its class's flows")
+    wrong += [f"{name} has jobs but no heartbeat" for name in owners if name.split(":")[2].encode() not in workers]
+    placed = {member.decode() for members in ready.values() for member in members}
+    held = {value.decode() for claims in owners.values() for value in claims.values()}
+    wrong += [f"{job_id} has a place but is gone" for job_id in (placed | held | deadlines) - jobs.keys()]
+    return wrong + without_expiry(client, names)
+
+
+def _audit_job(
+    client: sync_redis.Redis,
+    prefix: str,
+    job_id: str,
+    job: dict[str, bytes],
+    *,
+    ready: dict[str, list[bytes]],
+    owners: dict[str, dict[bytes, bytes]],
+    in_deadlines: bool,
+) -> list[str]:
+    state, raw = job["state"].decode(), job_id.encode()
+    places = [name for name, members in ready.items() if raw in members]
+    claims = [(name, claim) for name, held in owners.items() for claim, value in held.items() if value == raw]
+    expected_places, expected_claims = [], []
+    if state == "queued":
+        expected_places = [f"{prefix}:ready:{job['class'].decode()}:{job['flow'].decode()}"]
+    if state == "in_progress":
+        expected_claims = [(f"{prefix}:owner:{job['owner'].decode()}:jobs", job["cnonce"])]
+    live = state in {"queued", "in_progress"}
+    poisoned = job.get("error_code") == b"poisoned"
+    found = {
+        f"is {state} with places {places}": places == expected_places,
+        f"is {state} with claims {claims}": claims == expected_claims,
+        f"is {state}, in the list of deadlines: {in_deadlines}": in_deadlines == live,
+        f"is {state} with a time to live": (client.pttl(f"{prefix}:job:{job_id}") == -1) == live,
+        f"is {state}, request kept: {'req' in job}": ("req" in job) == (live or poisoned),
+        f"is {state}, finished {job.get('finished')!r}": ("finished" in job) != live,
+        f"is {state} with {job.get('deliveries')!r} deliveries": int(job.get("deliveries", 0)) >= 0,
+    }
+    return [f"{job_id} {what}" for what, fine in found.items() if not fine]
+
+
+def without_expiry(client: sync_redis.Redis, names: Sequence[str]) -> list[str]:
+    """Return the keys without an expiry that the key map does not list as such."""
+    bare = [name.split(":", 1)[1] for name in names if client.pttl(name) == -1]
+    return [
+        f"{name} has no expiry" for name in bare if not any(fnmatch(name, pattern) for pattern in keys.WITHOUT_EXPIRY)
+    ]

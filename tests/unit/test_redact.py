@@ -1,0 +1,76 @@
+"""Secrets in a provider's error text do not reach anybody, whatever their form."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from workers.providers.redact import MAX_CHARS, provider_text, redact
+
+
+@pytest.mark.parametrize(
+    ("text", "secret"),
+    [
+        ("Incorrect API key provided: sk-proj-abcDEF123456.", "abcDEF123456"),
+        ("Incorrect API key provided: sk-abcd****************wxyz.", "wxyz"),
+        ("key sk-ant-api03-AAAAbbbb-CCCC is bad", "AAAAbbbb"),
+        ("header Authorization: Bearer abcdef.ghijkl", "abcdef.ghijkl"),
+        ("Authorization: Basic dXNlcjpwYXNz", "dXNlcjpwYXNz"),
+        ('{"x-api-key": "abcd1234efgh"}', "abcd1234efgh"),
+        ("api_key=abcd1234efgh&x=1", "abcd1234efgh"),
+        ("access_token: 'abcd1234efgh'", "abcd1234efgh"),
+        ("API key not valid: AIzaSyA-1234567890abcdef", "1234567890abcdef"),
+        ("aip_k1_AAAABBBBCCCCDDDD is ours", "AAAABBBBCCCCDDDD"),
+        ("token eyJhbGciOi.eyJzdWIiOi.c2lnbmF0dXJl", "c2lnbmF0dXJl"),
+        ("POST https://user:hunter2@provider.test/v1 failed", "hunter2"),
+        ("GET https://provider.test/v1/models?key=abc123 failed", "abc123"),
+    ],
+)
+def test_a_secret_of_a_known_shape_is_gone(text: str, secret: str) -> None:
+    assert secret in text
+    assert secret not in redact(text)
+
+
+def test_a_configured_key_of_any_shape_is_gone() -> None:
+    assert redact("the key plainwordsecret is unknown", secrets=["plainwordsecret"]) == "the key [redacted] is unknown"
+
+
+def test_a_placeholder_key_does_not_black_out_ordinary_words() -> None:
+    assert redact("none of them", secrets=["none"]) == "none of them"
+
+
+def test_the_rest_of_the_text_stays() -> None:
+    said = "This model's maximum context length is 8192 tokens, see https://provider.test/docs/errors for more"
+    assert redact(said) == said
+
+
+def test_the_text_is_one_bounded_line() -> None:
+    assert redact("a\nb\x00c\x1b[31md\u202ee") == "a b c [31md e"
+    assert len(redact("word " * 10_000)) == MAX_CHARS
+
+
+@pytest.mark.parametrize(
+    "text", ["sk-" * 7_000, "http://" + "a" * 20_000, "Bearer " * 3_000, '"message":"' + "\\" * 20_000]
+)
+def test_a_hostile_text_takes_no_time(text: str) -> None:
+    started = time.perf_counter()
+    redact(provider_text(text))
+    assert time.perf_counter() - started < 1
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (
+            'litellm.BadRequestError: OpenAIException - {"error":{"message":"Bad \\"role\\".","code":null}}',
+            'Bad "role".',
+        ),
+        ("litellm.InternalServerError: AnthropicException - gone. Handle with `litellm.InternalServerError`.", "gone"),
+        ("litellm.APIError: APIError: OpenAIException - Overloaded", "Overloaded"),
+        ("plain", "plain"),
+        ("", ""),
+    ],
+)
+def test_the_providers_own_words_are_taken_out_of_litellms(text: str, said: str) -> None:
+    assert provider_text(text) == said

@@ -1,0 +1,82 @@
+"""Names of the job store's keys and channels, and the key map.
+
+Every name begins with the prefix (`aip:` unless configured otherwise). `{p}` stands for a part that varies. A key that
+holds live work has no expiry: a slow queue must not lose it. It goes with its last member, or gets its expiry from the
+script that ends the job. Whatever else has none is listed in `WITHOUT_EXPIRY`, and is bounded.
+
+    key                      type    expiry                    meaning
+    job:{id}                 hash    result_ttl_s after        the job; its fields are below
+                                     its end, none before
+    idem:{tenant}:{digest}   string  as its job                an idempotency key's job: id:body digest
+    tenant:{tenant}:jobs     zset    after its last job        id -> created, for the list; trimmed at submit
+    ready:{class}:{flow}     zset    none: empties             id -> created: jobs that wait, oldest first
+    flows:{class}            zset    none: empties             flow -> turns it was given: the least served is next
+    turns                    hash    none: two fields          claims: how many over several classes; lower: the lower
+                                                               class served last
+    jobs:deadline            zset    none: empties             id -> instant of its deadline
+    workers                  zset    none: empties             owner -> instant of its last heartbeat
+    owner:{owner}:jobs       hash    none: empties             claim nonce -> id: what a worker process has
+    sweep                    hash    ten leases                last: the last sweep; since: the first without a gap
+    dead                     zset    with its last job         id -> finished: dead letters
+    late:{nonce}             string  result_ttl_s              cost of a refused completion whose job is gone
+    counters                 hash    none: four fields         stale_writes, late_cost_usd, rescued, poisoned
+    none                     -       never written             its delete opens scripts that must work on a full Redis
+
+    channel                  message
+    done                     the id of each job that ended
+    stop:{owner}             the nonce of a claim whose call must stop
+
+Fields of `job:{id}` (instants in ms since 1970 by Redis; a field that says nothing is left out):
+
+    state, tenant, kind, model, class, flow, created, deadline     from the submit; class becomes suspect at rescue
+    req                      packed request; deleted at the end, kept in a dead letter
+    meta, cfg, idem          metadata as JSON, version of the configuration, digest in the name of the idempotency claim
+    started, owner, cnonce   of the delivery that runs: since when, whose, under which claim nonce
+    fence                    counter:nonce; new at each claim, held by nobody (`counter:none`) after it was taken away
+    deliveries, deaths       claims that were not given back; owners that died holding the job
+    finished, dnonce         the end, and the nonce of the completion that wrote it
+    result, usage, cost, saved, cache, attempts, error_code, error_message     the outcome
+    late:{nonce}             cost of a completion that was refused, empty when unknown
+"""
+
+from __future__ import annotations
+
+import hashlib
+
+WITHOUT_EXPIRY = (
+    "job:*",  # while the job is queued or in progress
+    "idem:*",  # the same
+    "ready:*",
+    "flows:*",
+    "turns",
+    "jobs:deadline",
+    "workers",
+    "owner:*:jobs",
+    "counters",
+)
+"""Patterns of the keys that may have no expiry (the first two only while their job lives)."""
+
+
+def idempotency_digest(key: str) -> str:
+    """Return what stands for a caller's idempotency key in a key's name."""
+    return hashlib.sha256(key.encode()).hexdigest()[:32]
+
+
+def job(prefix: str, job_id: str) -> str:
+    """Return the name of a job's hash."""
+    return f"{prefix}:job:{job_id}"
+
+
+def counters(prefix: str) -> str:
+    """Return the name of the hash of counters."""
+    return f"{prefix}:counters"
+
+
+def done(prefix: str) -> str:
+    """Return the channel that tells the id of each job that ended."""
+    return f"{prefix}:done"
+
+
+def stop(prefix: str, owner: str) -> str:
+    """Return the channel that tells a worker process which of its claims must stop."""
+    return f"{prefix}:stop:{owner}"

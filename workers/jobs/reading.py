@@ -1,0 +1,95 @@
+"""What Redis answers, as the values of `workers.jobs.models`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import orjson
+
+from workers.jobs import codec
+from workers.jobs.models import Attempt, Claimed, Fence, Job, ReadyClass, Status
+
+Raw = Sequence[bytes | None]
+
+HEAD_FIELDS = (
+    "state", "tenant", "kind", "model", "created", "started", "finished", "deadline", "deliveries", "error_code",
+    "error_message", "usage", "cost", "saved", "cache", "attempts", "meta",
+)  # fmt: skip
+"""What a list shows of a job."""
+FIELDS = (*HEAD_FIELDS, "result")
+
+
+def job(job_id: str, values: Raw) -> Job:
+    """Return a job from the values of FIELDS, or of HEAD_FIELDS: then without its result."""
+    known = {name: value for name, value in zip(FIELDS, values, strict=False) if value is not None}
+    return Job(
+        id=job_id,
+        tenant=known["tenant"].decode(),
+        kind=known["kind"].decode(),
+        status=Status(known["state"].decode()),
+        model=known["model"].decode(),
+        created_ms=int(known["created"]),
+        started_ms=_int(known.get("started")),
+        finished_ms=_int(known.get("finished")),
+        deadline_at_ms=_int(known.get("deadline")),
+        deliveries=int(known.get("deliveries", 0)),
+        result=codec.unpack(known["result"]) if "result" in known else None,
+        error=_error(known),
+        usage=_json(known.get("usage")),
+        cost_usd=_float(known.get("cost")),
+        saved_usd=_float(known.get("saved")),
+        cache=_text(known.get("cache")),
+        attempts=attempts(known.get("attempts")),
+        metadata=_json(known.get("meta")) or {},
+    )
+
+
+def claimed(answer: Sequence[Any], *, owner: str, nonce: str) -> Claimed:
+    """Return a claim from what `claim.lua` answers behind the word `job`."""
+    job_id, tenant, kind, model, request, ready_class, fence, deliveries, deaths, config, tried, remaining_ms = answer
+    return Claimed(
+        fence=Fence(job_id=job_id.decode(), owner=owner, nonce=nonce, value=fence.decode()),
+        tenant=tenant.decode(),
+        kind=kind.decode(),
+        model=model.decode(),
+        request=request,
+        ready_class=ReadyClass(ready_class.decode()),
+        deliveries=int(deliveries),
+        deaths=int(deaths or 0),
+        remaining_ms=remaining_ms,
+        config_version=config.decode(),
+        attempts=attempts(tried),
+    )
+
+
+def attempts(value: bytes | None) -> tuple[Attempt, ...]:
+    """Return attempts from their JSON."""
+    return tuple(Attempt(**each) for each in orjson.loads(value)) if value else ()
+
+
+def texts(values: Sequence[bytes]) -> tuple[str, ...]:
+    """Return ids as text."""
+    return tuple(value.decode() for value in values)
+
+
+def _error(known: dict[str, bytes]) -> tuple[str, str] | None:
+    if "error_code" not in known:
+        return None
+    return known["error_code"].decode(), known.get("error_message", b"").decode()
+
+
+def _json(value: bytes | None) -> Any:
+    return None if value is None else orjson.loads(value)
+
+
+def _int(value: bytes | None) -> int | None:
+    return None if value is None else int(value)
+
+
+def _float(value: bytes | None) -> float | None:
+    return None if value is None else float(value)
+
+
+def _text(value: bytes | None) -> str | None:
+    return None if value is None else value.decode()

@@ -1,0 +1,27 @@
+-- ready:{class}:{flow}  zset id -> created    jobs that wait, oldest first
+-- flows:{class}         zset flow -> turns    flows with jobs; the least served is next
+
+-- Put a job in its place by age. A flow that was away starts level with the one served least: it is not behind, and has
+-- saved up nothing. A flow found empty stays until its next turn, so that one which fills again at once keeps its count.
+local function push(job)
+  redis.call('ZADD', key('ready', job.class, job.flow), job.created, job.id)
+  local flows = key('flows', job.class)
+  if not redis.call('ZSCORE', flows, job.flow) then
+    local least = redis.call('ZRANGE', flows, 0, 0, 'WITHSCORES')
+    redis.call('ZADD', flows, least[2] or 0, job.flow)
+  end
+end
+
+-- Take a running job from its owner and put it back in its old place, under `job.class`.
+local function requeue(job)
+  redis.call('HDEL', key('owner', job.owner, 'jobs'), job.cnonce)
+  redis.call('HSET', key('job', job.id), 'state', 'queued', 'class', job.class, 'fence', next_fence(job, 'none'))
+  redis.call('HDEL', key('job', job.id), 'owner', 'cnonce', 'started')
+  push(job)
+end
+
+-- As requeue, for a job that did no harm and was not run to its end: the delivery is not counted.
+local function give_back(job)
+  requeue(job)
+  redis.call('HINCRBY', key('job', job.id), 'deliveries', -1)
+end

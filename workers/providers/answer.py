@@ -1,0 +1,81 @@
+"""A provider's answer as OpenAI shapes it, or the reason why it is none."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+# What OpenAI's chat completion has, and the reasoning text of those who show it. LiteLLM adds fields of its own.
+_MESSAGE = ("tool_calls", "function_call", "refusal", "audio", "annotations", "reasoning_content")
+_USAGE = {
+    "prompt_tokens_details": ("cached_tokens", "audio_tokens"),
+    "completion_tokens_details": (
+        "reasoning_tokens", "audio_tokens", "accepted_prediction_tokens", "rejected_prediction_tokens",
+    ),
+}  # fmt: skip
+_TOKENS = ("prompt_tokens", "completion_tokens", "total_tokens")
+
+
+def completion(answer: Any, *, model: str) -> dict[str, Any]:
+    """Return LiteLLM's answer as a plain chat completion; `model` is the name to use when the provider gave none."""
+    raw: dict[str, Any] = answer.model_dump()
+    shaped = {
+        "id": raw.get("id"),
+        "object": "chat.completion",
+        "created": raw.get("created"),
+        "model": raw.get("model") or model,
+        "choices": [_choice(choice, index) for index, choice in enumerate(raw.get("choices") or ())],
+        "usage": _usage(raw.get("usage")),
+        "system_fingerprint": raw.get("system_fingerprint"),
+    }
+    if raw.get("service_tier") is not None:
+        shaped["service_tier"] = raw["service_tier"]
+    return shaped
+
+
+def fault(result: Mapping[str, Any]) -> str | None:
+    """Say in a sentence why a completion is a bad answer, None when it is a good one."""
+    choices = result["choices"]
+    if not choices:
+        return "the provider answered without choices"
+    if all(choice["finish_reason"] == "content_filter" for choice in choices):
+        return "the provider's content filter withheld the answer"
+    if not any(_says_something(choice["message"]) for choice in choices):
+        return "the provider answered without content"
+    return None
+
+
+def _choice(raw: Mapping[str, Any], index: int) -> dict[str, Any]:
+    return {
+        "index": raw.get("index", index),
+        "message": _message(raw.get("message") or {}),
+        "logprobs": raw.get("logprobs"),
+        "finish_reason": raw.get("finish_reason"),
+    }
+
+
+def _message(raw: Mapping[str, Any]) -> dict[str, Any]:
+    refusal = (raw.get("provider_specific_fields") or {}).get("refusal")  # where LiteLLM keeps it
+    fields = {"refusal": refusal, **{name: raw[name] for name in _MESSAGE if name in raw}}
+    said = {name: value for name, value in fields.items() if value not in (None, [])}
+    return {"role": raw.get("role") or "assistant", "content": raw.get("content"), **said}
+
+
+def _says_something(message: Mapping[str, Any]) -> bool:
+    content = message["content"]
+    if isinstance(content, str) and content.strip():
+        return True
+    return any(message.get(name) for name in ("tool_calls", "function_call", "refusal", "audio"))
+
+
+def _usage(raw: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    """Return the usage, None when the provider gave none or an impossible one: nothing is made of nothing."""
+    tokens = {name: (raw or {}).get(name) for name in _TOKENS}
+    if any(not isinstance(count, int) or count < 0 for count in tokens.values()) or not any(tokens.values()):
+        return None
+    usage: dict[str, Any] = dict(tokens)
+    for name, parts in _USAGE.items():
+        details = (raw or {}).get(name) or {}
+        if known := {part: details[part] for part in parts if details.get(part) is not None}:
+            usage[name] = known
+    return usage

@@ -1,0 +1,167 @@
+"""What a failed provider call means, and what to do about it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from enum import Enum, StrEnum
+
+MAX_RETRY_AFTER_S = 3_600
+
+
+class Action(Enum):
+    """What follows a failure."""
+
+    FAIL = "fail the job: another provider would say the same"
+    NEXT = "the next candidate; never this one again"
+    LARGER = "a candidate with a larger context window, else fail"
+    WAIT = "the next candidate; if there is none, this one again after Retry-After"
+    AGAIN = "the next candidate; if there is none, this one once more"
+    ONCE = "the next candidate, but only one such hop in a job"
+
+
+class Kind(StrEnum):
+    """Classes of failure: the `outcome` of an attempt, and the stable `code` of a job that ends with it."""
+
+    AUTHENTICATION = "provider_authentication"
+    QUOTA = "provider_quota"
+    PERMISSION = "provider_permission"
+    MODEL_UNAVAILABLE = "model_unavailable"
+    RATE_LIMITED = "rate_limited"
+    TIMEOUT = "provider_timeout"
+    UNAVAILABLE = "provider_unavailable"
+    INVALID_REQUEST = "invalid_provider_request"
+    CONTEXT_WINDOW = "context_window_exceeded"
+    CONTENT_POLICY = "content_policy_violation"
+    UNSUPPORTED_PARAMETER = "unsupported_parameter"
+    BAD_ANSWER = "bad_answer"
+
+    @property
+    def action(self) -> Action:
+        """Return what follows this kind of failure."""
+        return _ACTIONS[self]
+
+    @property
+    def may_be_billed(self) -> bool:
+        """Say whether the provider may charge for the call, although it gave no usage."""
+        return self in {Kind.TIMEOUT, Kind.UNAVAILABLE, Kind.BAD_ANSWER}
+
+
+_ACTIONS = {
+    Kind.AUTHENTICATION: Action.NEXT,
+    Kind.QUOTA: Action.NEXT,
+    Kind.PERMISSION: Action.NEXT,
+    Kind.MODEL_UNAVAILABLE: Action.NEXT,
+    Kind.RATE_LIMITED: Action.WAIT,
+    Kind.TIMEOUT: Action.NEXT,  # may already be billed
+    Kind.UNAVAILABLE: Action.AGAIN,
+    Kind.INVALID_REQUEST: Action.FAIL,
+    Kind.CONTEXT_WINDOW: Action.LARGER,
+    Kind.CONTENT_POLICY: Action.FAIL,
+    Kind.UNSUPPORTED_PARAMETER: Action.NEXT,
+    Kind.BAD_ANSWER: Action.ONCE,
+}
+# By the class of LiteLLM's exception, where the class says more than the status. Names, so that this file and its
+# tests need not import LiteLLM; the most derived class that is listed wins.
+_BY_CLASS = {
+    "ContextWindowExceededError": Kind.CONTEXT_WINDOW,
+    "ContentPolicyViolationError": Kind.CONTENT_POLICY,
+    "UnsupportedParamsError": Kind.UNSUPPORTED_PARAMETER,
+    "APIResponseValidationError": Kind.BAD_ANSWER,
+    "JSONSchemaValidationError": Kind.BAD_ANSWER,
+    "APITimeoutError": Kind.TIMEOUT,  # the parent of litellm.Timeout
+    "TimeoutError": Kind.TIMEOUT,
+}
+# Before the class, since LiteLLM gives OpenAI's 403, 409, 413 as BadRequestError.
+_BY_STATUS = {
+    401: Kind.AUTHENTICATION,
+    402: Kind.QUOTA,
+    403: Kind.PERMISSION,
+    404: Kind.MODEL_UNAVAILABLE,
+    405: Kind.MODEL_UNAVAILABLE,
+    408: Kind.TIMEOUT,
+    409: Kind.UNAVAILABLE,
+    410: Kind.MODEL_UNAVAILABLE,
+    429: Kind.RATE_LIMITED,
+    504: Kind.TIMEOUT,
+}
+# Providers report an empty account in many ways. Google speaks of quota and billing in ordinary 429s: there only the
+# code that OpenAI gives counts.
+_NO_MONEY = re.compile(
+    r"credit balance|insufficient[_ ](?:quota|credits?|balance|funds)|exceeded your (?:current )?quota|"
+    r"quota (?:has been |was )?exceeded|(?:out of|no|not enough) credits|billing[_ ](?:hard[_ ]limit|account|details|not)",
+    re.IGNORECASE,
+)
+_NO_QUOTA = re.compile(r"insufficient_quota", re.IGNORECASE)
+_NO_MONEY_TEXTS = {400: _NO_MONEY, 403: _NO_MONEY, 429: _NO_QUOTA}
+_SECONDS = re.compile(r"(-?)([0-9]{1,12}(?:\.[0-9]{1,6})?)\Z")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failure:
+    """One failed call. `text` is the provider's, not yet redacted; `error_type` the exception's class."""
+
+    kind: Kind
+    status: int | None
+    retry_after_s: float | None
+    text: str
+    error_type: str
+
+
+def classify(error: BaseException, *, now: datetime) -> Failure:
+    """Return what an exception out of LiteLLM means. `now` (aware) is what a date in Retry-After is measured from."""
+    status = _status(error)
+    text = str(getattr(error, "message", None) or error)
+    return Failure(
+        kind=_kind(error, status, text),
+        status=status,
+        retry_after_s=retry_after_s(_headers(error).get("retry-after"), now=now),
+        text=text,
+        error_type=type(error).__name__,
+    )
+
+
+def retry_after_s(text: str | None, *, now: datetime) -> float | None:
+    """Return a Retry-After header as seconds from 0 to `MAX_RETRY_AFTER_S`; None when absent or garbage (RFC 9110)."""
+    if text is None:
+        return None
+    if seconds := _SECONDS.match(text.strip()):
+        return 0.0 if seconds[1] else min(float(seconds[2]), MAX_RETRY_AFTER_S)
+    try:
+        moment = parsedate_to_datetime(text.strip()[:64])
+    except (ValueError, OverflowError):
+        return None
+    moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    return min(max((moment - now).total_seconds(), 0.0), MAX_RETRY_AFTER_S)
+
+
+def _kind(error: BaseException, status: int | None, text: str) -> Kind:
+    if (pattern := _NO_MONEY_TEXTS.get(status or 0)) and pattern.search(text):
+        return Kind.QUOTA
+    for parent in type(error).__mro__:
+        if kind := _BY_CLASS.get(parent.__name__):
+            return kind
+    if status is None:
+        return Kind.UNAVAILABLE  # a 200 whose body is an error
+    if kind := _BY_STATUS.get(status):
+        return kind
+    # Below 400: an answer under a good status that was none, or a redirect.
+    return Kind.INVALID_REQUEST if 400 <= status < 500 else Kind.UNAVAILABLE  # noqa: PLR2004  classes of HTTP status
+
+
+def _status(error: BaseException) -> int | None:
+    """Return the HTTP status; LiteLLM's exceptions carry one even where no answer came (500 for a lost connection)."""
+    status = getattr(error, "status_code", None)
+    return status if isinstance(status, int) else None
+
+
+def _headers(error: BaseException) -> Mapping[str, str]:
+    """Return the answer's headers with lower-case names."""
+    response = getattr(error, "response", None)
+    for headers in (getattr(error, "litellm_response_headers", None), getattr(response, "headers", None)):
+        if isinstance(headers, Mapping) and headers:
+            return {str(name).lower(): str(value) for name, value in headers.items()}
+    return {}

@@ -1,0 +1,183 @@
+"""The only door to LiteLLM: its import, its settings, one bare call, its price table."""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import os
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import httpx
+
+from infrastructure.core.config_core import ProviderKind
+from workers.providers.transport import DNS_CACHE_S, KEEPALIVE_S, SendOnce
+
+_PREFIX = {
+    ProviderKind.OPENAI: "openai",
+    ProviderKind.ANTHROPIC: "anthropic",
+    ProviderKind.GOOGLE: "gemini",
+    ProviderKind.DEEPSEEK: "deepseek",
+}
+# Always passed: without one LiteLLM looks in the environment, past the configuration.
+_BASE_URL = {
+    ProviderKind.OPENAI: "https://api.openai.com/v1",
+    ProviderKind.ANTHROPIC: "https://api.anthropic.com",
+    ProviderKind.GOOGLE: "https://generativelanguage.googleapis.com/v1beta",
+    ProviderKind.DEEPSEEK: "https://api.deepseek.com/beta",
+}
+_NO_KEY = "none"  # for servers without keys: an empty one would send LiteLLM to the environment, too
+# What a caller's parameters may become. Anything else (api_base, headers, client, ...) would steer LiteLLM itself.
+PARAMETERS = frozenset({
+    "audio", "frequency_penalty", "function_call", "functions", "logit_bias", "logprobs", "max_completion_tokens",
+    "max_tokens", "messages", "modalities", "n", "parallel_tool_calls", "prediction", "presence_penalty",
+    "prompt_cache_key", "prompt_cache_retention", "reasoning_effort", "response_format", "safety_identifier", "seed",
+    "service_tier", "stop", "store", "temperature", "tool_choice", "tools", "top_logprobs", "top_p", "user",
+    "verbosity", "web_search_options",
+})  # fmt: skip
+_SLACK_S = 5  # LiteLLM's own timeout is only the second line: ours ends the call first, with one meaning
+_LOGGERS = ("LiteLLM", "LiteLLM Router", "LiteLLM Proxy")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Endpoint:
+    """Where a call goes: wire format, model as the provider calls it, account."""
+
+    kind: ProviderKind
+    model: str
+    api_key: str | None
+    base_url: str | None
+
+
+class Library:
+    """LiteLLM, reduced to what a worker asks of it. Made by `load`; used on one event loop; closed there."""
+
+    def __init__(self, litellm: Any) -> None:
+        self._litellm = litellm
+        # `acompletion` below its `client` decorator, which prices every call, builds log records for callbacks that do
+        # not exist and has a retry layer of its own.
+        self._acompletion = _module("litellm.main").acompletion.__wrapped__
+        self._logging = _module("litellm.litellm_core_utils.litellm_logging").Logging
+        self._http = _http_client()
+
+    async def complete(self, endpoint: Endpoint, params: Mapping[str, Any], *, timeout_s: float) -> Any:
+        """Send one request, once, and return LiteLLM's answer.
+
+        Raises:
+            Exception: one of LiteLLM's; see `classify`.
+        """
+        return await self._acompletion(
+            **{name: value for name, value in params.items() if name in PARAMETERS and value is not None},
+            model=f"{_PREFIX[endpoint.kind]}/{endpoint.model}",
+            api_key=endpoint.api_key or _NO_KEY,
+            api_base=(endpoint.base_url or _BASE_URL[endpoint.kind]).rstrip("/"),
+            timeout=timeout_s + _SLACK_S,
+            num_retries=0,
+            max_retries=0,
+            drop_params=False,
+            client=self._http,
+            # Else every call with tools imports `mcp`, which LiteLLM does not depend on, and fails without it.
+            _skip_mcp_handler=True,
+            litellm_logging_obj=self._log_sink(endpoint.model),
+        )
+
+    def table_cost(self, endpoint: Endpoint, usage: Any, *, service_tier: str | None) -> float:
+        """Return what LiteLLM's price table says of a usage, in USD.
+
+        Raises:
+            Exception: the table does not have the model.
+        """
+        prompt, completion = self._litellm.cost_per_token(
+            model=endpoint.model,
+            custom_llm_provider=_PREFIX[endpoint.kind],
+            usage_object=usage,
+            service_tier=service_tier,
+        )
+        return float(prompt + completion)
+
+    def context_window(self, endpoint: Endpoint) -> int | None:
+        """Return how many tokens a prompt for this model may have, None when the table does not say."""
+        try:
+            info = self._litellm.get_model_info(endpoint.model, custom_llm_provider=_PREFIX[endpoint.kind])
+        except Exception:  # noqa: BLE001  the table raises whatever it likes for a model that it does not have
+            return None
+        window = info.get("max_input_tokens")
+        return window if isinstance(window, int) else None
+
+    async def close(self) -> None:
+        """Close the connections to providers, ours and whatever LiteLLM opened by itself."""
+        await self._http.close()
+        await self._litellm.close_litellm_async_clients()
+
+    def _log_sink(self, model: str) -> Any:
+        """Return the object that LiteLLM insists on writing a call's details to; nothing reads it."""
+        return self._logging(
+            model=model,
+            messages=None,
+            stream=False,
+            call_type="acompletion",
+            start_time=datetime.fromtimestamp(time.time(), UTC),
+            litellm_call_id="",
+            function_id="",
+        )
+
+
+def load(*, concurrency: int) -> Library:
+    """Import LiteLLM (2 to 9 s of CPU: call it in a thread) and switch off what is not wanted of it.
+
+    `concurrency` is how many calls this process may have in flight.
+    """
+    os.environ.update(
+        {
+            "LITELLM_LOCAL_MODEL_COST_MAP": "True",  # else the import downloads a price table
+            # For what LiteLLM opens beside our client, whose connector has no limit; read at import.
+            "AIOHTTP_CONNECTOR_LIMIT": str(concurrency),
+            "AIOHTTP_CONNECTOR_LIMIT_PER_HOST": str(concurrency),
+            # The OpenAI wire through the same HTTP handler as all others: half the CPU of going through the openai SDK.
+            "EXPERIMENTAL_OPENAI_BASE_LLM_HTTP_HANDLER": "True",
+            # No downloads of URLs in prompts: they would be fetched by us, from inside, blocking a thread each.
+            "MAX_IMAGE_URL_DOWNLOAD_SIZE_MB": "0",
+            "LITELLM_DISABLE_BUG_REPORT_LINK": "True",  # no advertisement in error texts
+        }
+    )
+    litellm = _module("litellm")
+    _silence(litellm)
+    return Library(litellm)
+
+
+def _silence(litellm: Any) -> None:
+    litellm.telemetry = False
+    litellm.set_verbose = False
+    litellm.suppress_debug_info = True
+    litellm.turn_off_message_logging = True
+    litellm.drop_params = False
+    litellm.modify_params = False
+    litellm.num_retries = None
+    litellm.cache = None
+    for callbacks in (litellm.callbacks, litellm.input_callback, litellm.success_callback, litellm.failure_callback):
+        callbacks.clear()
+    for name in _LOGGERS:
+        logging.getLogger(name).disabled = True  # its lines quote prompts
+
+
+def _http_client() -> Any:
+    """Return one client for all providers. The connection pool has no limit: the worker's slots are the limit."""
+    import aiohttp
+
+    handlers = _module("litellm.llms.custom_httpx.http_handler")
+    tls = handlers.get_ssl_configuration()
+
+    def session() -> aiohttp.ClientSession:
+        connector = aiohttp.TCPConnector(limit=0, ssl=tls, keepalive_timeout=KEEPALIVE_S, ttl_dns_cache=DNS_CACHE_S)
+        return aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar())
+
+    transport = _module("litellm.llms.custom_httpx.aiohttp_transport").LiteLLMAiohttpTransport(client=session)
+    return handlers.AsyncHTTPHandler(transport=SendOnce(transport), timeout=httpx.Timeout(None), follow_redirects=False)
+
+
+def _module(name: str) -> Any:
+    """Import by name: LiteLLM's own types are not ours to check, and reading them takes mypy minutes."""
+    return importlib.import_module(name)
