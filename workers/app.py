@@ -12,10 +12,11 @@ import socket
 import sys
 import warnings
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from celery import Celery
-from celery.platforms import SecurityWarning
+from celery.platforms import SecurityWarning  # type: ignore[attr-defined]  # missing in the stubs
 from celery.signals import setup_logging, task_revoked
 
 from infrastructure.core.config_core import Settings, load
@@ -105,7 +106,14 @@ def _work(app: Celery, process: Any, settings: Settings, *, queue: str, concurre
     warnings.filterwarnings("ignore", category=SecurityWarning)
     _raise_file_limit()
     _cancel_revoked(process)
-    TaskPool.prepare(app, lifespan=process.lifespan, drain=process.drain, drain_s=settings.worker.drain_s)
+    liveness = settings.worker.liveness_file
+    TaskPool.prepare(
+        app,
+        lifespan=process.lifespan,
+        drain=process.drain,
+        drain_s=settings.worker.drain_s,
+        liveness_file=Path(liveness) if liveness else None,
+    )
     worker = app.Worker(
         hostname=f"{queue}-{os.getpid()}@{socket.gethostname()}",
         pool=TaskPool,

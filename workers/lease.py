@@ -10,6 +10,7 @@ import time
 from collections.abc import Awaitable, Callable
 
 from redis.asyncio import Redis
+from redis.exceptions import RedisError
 
 from infrastructure.core.error_core import StoreError
 from infrastructure.core.logger_core import CoreLogger
@@ -115,14 +116,8 @@ async def listen(redis: Redis, channel: str, heard: Callable[[str], None], *, lo
                 message = await pubsub.get_message(timeout=LISTEN_S)
                 if message is not None:
                     heard(message["data"].decode())
-        except (OSError, StoreError, *_connection_errors()) as exc:
+        except (OSError, RedisError) as exc:
             log.debug("Channel is lost, connecting again", context={"error_type": type(exc).__name__})
         finally:
             await pubsub.aclose()  # type: ignore[no-untyped-call]
         await asyncio.sleep(RECONNECT_S)
-
-
-def _connection_errors() -> tuple[type[Exception], ...]:
-    from redis.exceptions import RedisError
-
-    return (RedisError,)

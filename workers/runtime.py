@@ -13,6 +13,7 @@ from typing import Any
 
 from redis.asyncio import Redis
 
+from infrastructure.core.asyncio_core import end_tasks
 from infrastructure.core.config_core import Settings
 from infrastructure.core.error_core import StoreError
 from infrastructure.core.logger_core import bound_contextvars, get_logger
@@ -110,9 +111,7 @@ class Runtime:
 
     async def stop(self) -> None:
         """Hand back what is still owned, leave the fleet, close everything."""
-        for task in self._background:
-            task.cancel()
-        await asyncio.gather(*self._background, return_exceptions=True)
+        await end_tasks(self._background)
         try:
             await asyncio.wait_for(self.store.retire(self.owner), timeout=5)
         except (StoreError, TimeoutError):

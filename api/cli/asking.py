@@ -50,23 +50,17 @@ class Asker:
     async def run(self, questions: Sequence[str], *, earlier: Sequence[str], keep: int) -> list[tuple[str, Job]]:
         """Run all questions and wait for the jobs of an earlier run; return the first `keep` with their jobs.
 
-        The first question goes alone: it waits while the worker loads, and the others would only wait with it.
-
         Raises:
             CommandFailed: the service does not answer any more, refuses a job, or no job ends for 180 s.
         """
-        tasks = [asyncio.create_task(self._wait_earlier(job_id)) for job_id in earlier]
+        left = [asyncio.create_task(self._wait_earlier(job_id)) for job_id in earlier]
+        jobs = [asyncio.create_task(self._one(number, words)) for number, words in enumerate(questions)]
         try:
-            jobs = [asyncio.create_task(self._one(0, questions[0]))]
-            tasks += jobs
-            await _all(jobs)
-            jobs += [asyncio.create_task(self._one(number, words)) for number, words in enumerate(questions[1:], 1)]
-            tasks += jobs[1:]
-            await _all(tasks)
+            await _all([*left, *jobs])
         finally:
-            for task in tasks:
+            for task in (*left, *jobs):
                 task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            await asyncio.gather(*left, *jobs, return_exceptions=True)
         return [(words, job.result()) for words, job in zip(questions, jobs[:keep], strict=False)]
 
     async def _one(self, number: int, question: str) -> Job:

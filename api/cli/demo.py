@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import httpx
 
@@ -50,24 +51,6 @@ class Place:
     verdict: asyncio.Future[Verdict]
 
 
-class FileLog:
-    """The log of the processes, kept out of the way of the display."""
-
-    def __init__(self, path: Path) -> None:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self.path = path
-        self._file = path.open("w", encoding="utf-8", buffering=1)
-        path.chmod(0o600)
-
-    def __call__(self, name: str, line: str) -> None:
-        """Write a line."""
-        self._file.write(f"{name:<{output.NAME_WIDTH}} | {line}\n")
-
-    def close(self) -> None:
-        """Close the file."""
-        self._file.close()
-
-
 def run(wanted: Wanted) -> int:
     """Run the demo; return 0 exactly when every job was completed, 1 otherwise, 130 when a person interrupted it.
 
@@ -83,7 +66,8 @@ async def _demo(loaded: Loaded, wanted: Wanted, questions: list[str]) -> int:
         _introduce(place.settings, wanted.model, len(questions))
         tally = Tally(len(questions))
         work = asyncio.create_task(_work(place, wanted, questions, tally))
-        await asyncio.wait([work, place.verdict], return_when=asyncio.FIRST_COMPLETED)
+        either: list[asyncio.Future[Any]] = [work, place.verdict]
+        await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
         if not work.done():
             work.cancel()
             await asyncio.gather(work, return_exceptions=True)
@@ -107,7 +91,10 @@ async def _work(place: Place, wanted: Wanted, questions: list[str], tally: Tally
         tally.earlier = len(earlier)
         if earlier:
             jobs = "job" if len(earlier) == 1 else "jobs"
-            output.say(f"Found {len(earlier)} unfinished {jobs} of an earlier run: they are finished now.")
+            output.say(
+                f"Found {len(earlier)} unfinished {jobs} of an earlier run: they are finished now "
+                "(what a killed worker held comes back within half a minute)."
+            )
         async with demo_view.progress(tally):
             return await asker.run(questions, earlier=earlier, keep=SHOWN_ANSWERS)
 
@@ -131,7 +118,7 @@ async def _service(loaded: Loaded, wanted: Wanted) -> AsyncIterator[Place]:
 
 @asynccontextmanager
 async def _started(loaded: Loaded, plan: Plan) -> AsyncIterator[Place]:
-    log = FileLog(data_dir(loaded.settings) / LOG_NAME)
+    log = output.FileLog(data_dir(loaded.settings) / LOG_NAME)
     try:
         what = "Redis, the sandbox, API and worker" if sandbox_wanted(loaded.settings) else "Redis, API and worker"
         async with contextlib.AsyncExitStack() as stopping:

@@ -22,6 +22,7 @@ from api.cli.tally import Tally, percentile
 PER_S = 10
 PLAIN_EVERY_S = 2.0
 BAR_WIDTH = 50
+MONEY_AND_TIME = 5  # of the figures, what stands in the second row
 ANSWER_CHARACTERS = 320
 
 
@@ -100,12 +101,18 @@ def _drawn(tally: Tally, spinner: Spinner | None) -> Group:
 
 
 def _rows(tally: Tally, *, loading: bool) -> list[Text]:
-    figures = Text("  ")
-    for name, value in _figures(tally):
-        style = "bold red" if name == "failed" and tally.failed else "bold"
-        figures.append_text(Text.assemble((value, style), f" {name}", ("  ", "")))
-    hint = Text("  The first answer waits for the worker to load LiteLLM.", style="dim")
-    return [figures, hint] if loading else [figures]
+    hint = Text("  The worker takes some seconds to load, once; the jobs wait in line.", style="dim")
+    figures = _figures(tally)
+    half = len(figures) - MONEY_AND_TIME
+    rows = [_row(figures[:half], failed=tally.failed > 0), _row(figures[half:], failed=False)]
+    return [*rows, hint] if loading else rows
+
+
+def _row(figures: Sequence[tuple[str, str]], *, failed: bool) -> Text:
+    row = Text(" ")
+    for name, value in figures:
+        row.append_text(Text.assemble(" ", (value, "bold red" if failed and name == "failed" else "bold"), f" {name} "))
+    return row
 
 
 def answers(kept: Sequence[tuple[str, Job]]) -> None:
@@ -124,19 +131,24 @@ def summary(tally: Tally) -> None:
 
 
 def _summary(tally: Tally) -> list[tuple[str, str]]:
-    took, providers = tally.took_s, ", ".join(f"{name} ({count})" for name, count in tally.providers.most_common())
+    providers = ", ".join(f"{name} ({count})" for name, count in tally.providers.most_common())
     unknown = f", unknown for {tally.unknown_costs}" if tally.unknown_costs else ""
     free = " by its price list; nothing was charged" if _all_sandbox(tally) else ""
     return [
         ("Jobs", f"{tally.done} completed, {tally.failed} failed{_reasons(tally)}"),
         ("Earlier run", f"{tally.earlier_done} completed, {tally.earlier_failed} not" if tally.earlier else ""),
-        ("Latency", f"p50 {percentile(took, 0.5):.2f} s, p95 {percentile(took, 0.95):.2f} s (submit to answer)"),
+        ("Latency", f"{_percentiles(tally.answer_s)} from claim to answer"),
+        ("In line", f"{_percentiles(tally.line_s)} from submit to claim (a worker takes seconds to load, once)"),
         ("Tokens", f"{tally.tokens:,}"),
         ("Cost", f"{output.usd(round(tally.cost_usd, 6))}{free}{unknown}"),
         ("Cache", f"{tally.from_cache} answers"),
         ("Providers", providers),
         ("Elapsed", f"{tally.elapsed_s:.1f} s, {tally.per_s:.1f} jobs/s"),
     ]
+
+
+def _percentiles(seconds: Sequence[float]) -> str:
+    return f"p50 {percentile(seconds, 0.5):.2f} s, p95 {percentile(seconds, 0.95):.2f} s"
 
 
 def _reasons(tally: Tally) -> str:

@@ -17,6 +17,9 @@ STYLE: Literal["rich"] | None = "rich" if sys.stdout.isatty() else None
 State = Literal["queued", "in_progress", "completed", "failed", "cancelled", "expired"]
 Url = Annotated[str | None, typer.Option(help="Where the service is, in place of AI_PROVIDER_URL.")]
 Json = Annotated[bool, typer.Option("--json", help="Write JSON.")]
+Status = Annotated[State | None, typer.Option(help="Only jobs in this state.")]
+Limit = Annotated[int, typer.Option(min=1, max=100, help="Jobs on the page.")]
+After = Annotated[str | None, typer.Option(metavar="ID", help="Go on after this job.")]
 JobId = Annotated[str, typer.Argument(metavar="ID")]
 app = typer.Typer(
     help="A self-hosted, provider-agnostic completion service with a durable queue in the middle.",
@@ -93,7 +96,7 @@ def demo(
     ] = None,
     count: Annotated[int | None, typer.Option(min=1, max=100_000, help="How many questions to run.")] = None,
     model: Annotated[str, typer.Option(help="Model to ask.")] = "default",
-    concurrency: Annotated[int, typer.Option(min=1, max=1_000, help="Jobs in flight.")] = 10,
+    concurrency: Annotated[int, typer.Option(min=1, max=1_000, help="Jobs in flight.")] = 20,
     keep: Annotated[bool, typer.Option(help="Keep the service running afterwards, until Ctrl-C.")] = False,
 ) -> None:
     """Start everything, run a file of questions as jobs, show answers and figures, stop everything."""
@@ -129,20 +132,23 @@ app.add_typer(jobs, name="jobs")
 
 
 @jobs.callback()
-def jobs_default(context: typer.Context) -> None:
+def jobs_default(
+    context: typer.Context,
+    *,
+    status: Status = None,
+    limit: Limit = 20,
+    after: After = None,
+    url: Url = None,
+    as_json: Json = False,
+) -> None:
     """List, show and cancel jobs; without a command: list."""
     if context.invoked_subcommand is None:
-        jobs_list()
+        jobs_list(status=status, limit=limit, after=after, url=url, as_json=as_json)
 
 
 @jobs.command("list")
 def jobs_list(
-    *,
-    status: Annotated[State | None, typer.Option(help="Only jobs in this state.")] = None,
-    limit: Annotated[int, typer.Option(min=1, max=100, help="Jobs on the page.")] = 20,
-    after: Annotated[str | None, typer.Option(help="Go on after this job.")] = None,
-    url: Url = None,
-    as_json: Json = False,
+    *, status: Status = None, limit: Limit = 20, after: After = None, url: Url = None, as_json: Json = False
 ) -> None:
     """List jobs, newest first."""
     from api.cli import jobs as command

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -21,8 +22,8 @@ NAME_WIDTH = 8
 
 
 def stdout() -> Console:
-    """Return the console of what was asked for; without colours when it is no terminal."""
-    return Console(highlight=False, soft_wrap=True, markup=False)
+    """Return the console of what was asked for: without colours and without broken lines when it is no terminal."""
+    return Console(highlight=False, soft_wrap=not sys.stdout.isatty(), markup=False)
 
 
 def stderr() -> Console:
@@ -63,7 +64,7 @@ def table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
         drawn.add_column(heading, overflow="fold", no_wrap=heading == "id")
     for row in rows:
         drawn.add_row(*(Text(cell, style=STYLES.get(cell, "")) for cell in row))
-    console.print(drawn, soft_wrap=False)
+    console.print(drawn)
 
 
 def fields(pairs: Sequence[tuple[str, str]]) -> None:
@@ -71,7 +72,7 @@ def fields(pairs: Sequence[tuple[str, str]]) -> None:
     console = stdout()
     width = max((len(name) for name, _ in pairs), default=0)
     for name, value in pairs:
-        console.print(Text.assemble((f"  {name:<{width}}  ", "bold"), value))
+        console.print(Text.assemble((f"  {name:<{width}}  ", "bold"), value), soft_wrap=True)
 
 
 def age(stamp: str | None) -> str:
@@ -100,21 +101,32 @@ def command_name() -> str:
 
 
 class Log:
-    """One log of many processes: each line under its process's name, in the name's colour on a terminal.
+    """One log of many processes: each line under its process's name, in the name's colour on a terminal."""
 
-    `broken` is called when nobody reads any more.
-    """
-
-    def __init__(self, broken: Callable[[], None] | None = None) -> None:
+    def __init__(self) -> None:
         self._console = stdout()
         self._colours: dict[str, str] = {}
-        self._broken = broken
+
+    def __call__(self, name: str, line: str) -> None:
+        """Write a line. When nobody reads a pipe any more rich ends the program, in order."""
+        colour = self._colours.setdefault(name, COLOURS[len(self._colours) % len(COLOURS)])
+        with contextlib.suppress(OSError):  # the terminal is gone; SIGHUP stops everything
+            self._console.print(Text.assemble((f"{name:<{NAME_WIDTH}} │ ", colour), line), soft_wrap=True)
+
+
+class FileLog:
+    """The log of the processes, kept out of the way of the display."""
+
+    def __init__(self, path: Path) -> None:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self.path = path
+        self._file = path.open("w", encoding="utf-8", buffering=1)
+        path.chmod(0o600)
 
     def __call__(self, name: str, line: str) -> None:
         """Write a line."""
-        colour = self._colours.setdefault(name, COLOURS[len(self._colours) % len(COLOURS)])
-        try:
-            self._console.print(Text.assemble((f"{name:<{NAME_WIDTH}} │ ", colour), line))
-        except OSError:
-            if self._broken is not None:
-                self._broken()
+        self._file.write(f"{name:<{NAME_WIDTH}} | {line}\n")
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()

@@ -51,6 +51,7 @@ class Stack:
         self._embedded: EmbeddedRedis | None = None
         self._watch: asyncio.Task[None] | None = None
         self._supervisor: Supervisor | None = None
+        self._undo = contextlib.AsyncExitStack()
         self.url = reach.http_url(plan.host, plan.port)
         self.redis_url = ""
         self.sandbox_url: str | None = None

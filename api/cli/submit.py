@@ -80,12 +80,11 @@ def facts(job: Job) -> str:
     return " · ".join(part for part in parts if part)
 
 
-def took_s(job: Job) -> float:
-    """Return the seconds from the submit to the end, by Redis; 0 for a job that has not ended."""
-    if not job.get("finished_at"):
+def took_s(job: Job, *, since: str = "created_at") -> float:
+    """Return the seconds from the submit (or another instant of the job) to the end, by Redis; 0 when one is missing."""
+    if not job.get("finished_at") or not job.get(since):
         return 0.0
-    created, finished = (datetime.fromisoformat(job[key]) for key in ("created_at", "finished_at"))
-    return (finished - created).total_seconds()
+    return (datetime.fromisoformat(job["finished_at"]) - datetime.fromisoformat(job[since])).total_seconds()
 
 
 def _body(wanted: Wanted) -> dict[str, Any]:

@@ -28,7 +28,10 @@ class Tally:
     earlier: int = 0
     earlier_done: int = 0
     earlier_failed: int = 0
-    took_s: list[float] = field(default_factory=list)
+    answer_s: list[float] = field(default_factory=list)
+    """From the claim of each completed job to its answer."""
+    line_s: list[float] = field(default_factory=list)
+    """From its submit to its claim."""
     providers: Counter[str] = field(default_factory=Counter)
     failures: Counter[str] = field(default_factory=Counter)
     started: float = 0.0
@@ -61,7 +64,8 @@ class Tally:
         """Count a job of this run that has ended."""
         if job["status"] == "completed":
             self.done += 1
-            self.took_s.append(took_s(job))
+            self.answer_s.append(took_s(job, since="started_at"))
+            self.line_s.append(took_s(job) - self.answer_s[-1])
         else:
             self.failed += 1
             self.failures[(job.get("error") or {}).get("code") or job["status"]] += 1

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 import pytest
 
 from api.cli.questions import read_questions
+from tests.support.sandbox import SandboxProcess
 from tests.support.stack import Home
 from workers.providers.sandbox.answers import proof
 
@@ -36,7 +37,8 @@ def test_demo_ends_with_three_answers_and_all_jobs_completed(home: Home) -> None
 
 
 def test_interrupted_demo_leaves_no_process_and_the_next_one_finishes_its_jobs(home: Home) -> None:
-    interrupted = home.start("demo", "--count", "400", "--concurrency", "40")
+    # Five calls at a time: most jobs are in line when it is interrupted.
+    interrupted = home.start("demo", "--count", "400", "--concurrency", "40", AI_PROVIDER_WORKER_CONCURRENCY="5")
     interrupted.wait_for_line("40 in flight")
     interrupted.signal(signal.SIGINT)
     assert interrupted.wait(within_s=10) == 130
@@ -60,12 +62,23 @@ def test_interrupted_demo_leaves_no_process_and_the_next_one_finishes_its_jobs(h
     assert home.processes() == []
 
 
-def test_demo_uses_the_service_that_runs_and_leaves_it_running(home: Home) -> None:
-    up = home.up("--no-flower")
+def test_demo_with_a_provider_key_uses_that_provider_on_the_service_that_runs(
+    home: Home, sandbox: SandboxProcess
+) -> None:
+    home.environment |= {"OPENAI_API_KEY": "sk-of-a-test", "OPENAI_BASE_URL": sandbox.v1}
+    up = home.up("--no-flower", "--workers", "2")
+    assert any(line == "  Providers  openai" for line in up.lines)
+    assert not any("workers.providers.sandbox" in line for line in home.processes())
+    assert sum("workers.main completions" in line for line in home.processes()) == 2
+
     done = home.run("demo", "--count", "3")
     assert done.returncode == 0, done.stdout + done.stderr
     assert f"A service already runs at {home.url}" in done.stdout
-    assert "3 completed, 0 failed" in done.stdout
+    assert "openai/gpt-5-mini answers 3 questions. This is a real provider: it costs real money." in done.stdout
+    assert re.search(r"^  Providers +openai \(3\)$", done.stdout, re.MULTILINE)
+    assert sandbox.counters()["requests"] == 3
+
     up.signal(signal.SIGTERM)
     assert up.wait(within_s=10) == 0
     assert home.processes() == []
+    assert "sk-of-a-test" not in up.output + done.stdout

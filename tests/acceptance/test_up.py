@@ -71,7 +71,7 @@ def test_submit_without_wait_writes_the_id_under_which_jobs_shows_it(home: Home)
     assert listed[0].split("\t")[:3] == [job_id, "completed", "default"]
     cancelled = home.run("jobs", "cancel", job_id)
     assert cancelled.stdout == f"{job_id} completed\n"
-    assert json.loads(home.run("jobs", "list", "--limit", "1", "--json").stdout)["data"][0]["id"] == job_id
+    assert json.loads(home.run("jobs", "--limit", "1", "--json").stdout)["data"][0]["id"] == job_id
 
 
 @pytest.mark.usefixtures("up")
@@ -125,7 +125,7 @@ def test_keys_are_asked_for_from_the_first_one_on(home: Home, up: Program) -> No
     assert operator not in listed + up.output
 
     assert home.run("keys", "revoke", operator).returncode == 0
-    wait_for(lambda: home.run("jobs", AI_PROVIDER_API_KEY=operator).returncode == 1)
+    assert "operator\trevoked" in home.run("keys", "list").stdout
     assert home.run("keys", "revoke", "nonsense").stderr.startswith("error: there is no such key")
 
 

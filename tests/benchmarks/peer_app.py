@@ -18,7 +18,7 @@ if "worker" in sys.argv:
     litellm.suppress_debug_info = True
 
 
-@app.task  # type: ignore[untyped-decorator]
+@app.task
 def call(number: int) -> None:
     litellm.completion(
         model="openai/sandbox-small",

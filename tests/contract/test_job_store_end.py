@@ -161,6 +161,7 @@ async def test_a_worker_is_told_to_stop_a_job_that_was_ended_over_its_head(
             await store.expire_due()
         await eventually(lambda: messages)
     assert messages == [("aip:stop:w1", job.fence.nonce)]
+    assert await redis.hget(f"aip:job:{job_id}", "fence") == b"2:none"
     assert not await store.complete(job.fence, success(), nonce=nonce())
     assert await store.renew("w1") == {}
     assert (await read(store, job_id)).result is None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import redis.asyncio as aioredis
 
-from tests.support.jobs import must_claim, nonce, submitted, success
+from tests.support.jobs import members, must_claim, nonce, submitted, success
 from workers.jobs.models import Status
 from workers.jobs.store import JobStore
 
@@ -18,7 +18,7 @@ def store(redis: aioredis.Redis) -> JobStore:
 
 
 async def created_order(redis: aioredis.Redis) -> list[str]:
-    return [member.decode() for member in await redis.zrevrange("aip:tenant:default:jobs", 0, -1)]
+    return members(await redis.zrevrange("aip:tenant:default:jobs", 0, -1))
 
 
 async def test_pages_lead_through_250_jobs_newest_first_while_new_ones_arrive(
@@ -102,7 +102,7 @@ async def test_a_cursor_that_the_list_has_forgotten_leads_on_from_its_time(
     await submitted(store, 10)
     order = await created_order(redis)
     spread = {job_id: 1_000_000 * n for n, job_id in enumerate(reversed(order), 1)}
-    await redis.zadd("aip:tenant:default:jobs", spread)  # type: ignore[arg-type]
+    await redis.zadd("aip:tenant:default:jobs", spread)
     forgotten = f"job_{5_500_000:012x}" + "0" * 20
     page = await store.page("default", status=None, limit=20, after=forgotten)
     assert [job.id for job in page.jobs] == order[5:]

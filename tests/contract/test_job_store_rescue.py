@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import redis.asyncio as aioredis
 
-from tests.support.jobs import claimed, must_claim, nonce, overheard, submitted, success
+from tests.support.jobs import claimed, let_die, must_claim, nonce, overheard, submitted, success, swept_for_long
 from tests.support.waiting import eventually
 from workers.jobs.models import COMPLETION_CLASSES, ReadyClass, Status, Swept
 from workers.jobs.store import JobStore
@@ -21,21 +21,8 @@ def store(redis: aioredis.Redis) -> JobStore:
     return JobStore(redis, lease_s=LEASE_S)
 
 
-async def swept_for_long(redis: aioredis.Redis) -> None:
-    """Make the sweeps of the last hour unbroken."""
-    seconds, micros = await redis.time()
-    now_ms = seconds * 1000 + micros // 1000
-    await redis.hset("aip:sweep", mapping={"last": now_ms, "since": now_ms - 3_600_000})
-
-
-async def kill(redis: aioredis.Redis, owner: str = "w1") -> None:
-    """Let a worker be silent since long ago."""
-    await redis.zadd("aip:workers", {owner: 1}, xx=True)
-
-
 async def rescue(store: JobStore, redis: aioredis.Redis, owner: str = "w1") -> Swept:
-    await kill(redis, owner)
-    await swept_for_long(redis)
+    await let_die(redis, owner)
     return await store.sweep()
 
 
@@ -45,16 +32,16 @@ async def test_a_dead_worker_s_jobs_come_back_after_a_lease_of_sweeps(store: Job
         await must_claim(store, "w1")
     seen: list[Swept] = []
 
-    async def swept() -> bool:
+    async def swept() -> tuple[str, ...]:
         seen.append(await store.sweep())
         await store.renew("w2")
-        return bool(seen[-1].rescued)
+        return seen[-1].rescued
 
     assert await claimed(store, "w2") is not None
-    await eventually(swept, within_s=5)
+    rescued: tuple[str, ...] = await eventually(swept, within_s=5)
     assert [job for sweep in seen[:-1] for job in sweep.rescued] == []
     assert seen[-1].unbroken_ms >= LEASE_S * 1000
-    assert sorted(seen[-1].rescued) == sorted(ids[:2])
+    assert sorted(rescued) == sorted(ids[:2])
     assert await store.ready_count(COMPLETION_CLASSES) == 2
 
 
@@ -106,7 +93,7 @@ async def test_a_worker_that_claims_before_its_first_heartbeat_is_found(store: J
 async def test_a_claim_is_no_heartbeat(store: JobStore, redis: aioredis.Redis) -> None:
     await submitted(store, 2)
     await must_claim(store, "w1")
-    await kill(redis)
+    await redis.zadd("aip:workers", {"w1": 1}, xx=True)
     await must_claim(store, "w1")
     assert await redis.zscore("aip:workers", "w1") == 1
 
@@ -114,7 +101,7 @@ async def test_a_claim_is_no_heartbeat(store: JobStore, redis: aioredis.Redis) -
 async def test_a_stall_rescues_nobody_who_lives(store: JobStore, redis: aioredis.Redis) -> None:
     await submitted(store)
     await must_claim(store, "w1")
-    await kill(redis)  # silent far longer than a lease, as all are after a stall
+    await redis.zadd("aip:workers", {"w1": 1}, xx=True)  # silent far longer than a lease, as all are after a stall
     seconds, _ = await redis.time()
     await redis.hset("aip:sweep", mapping={"last": (seconds - 60) * 1000, "since": 1})
     swept = await store.sweep()

@@ -10,7 +10,7 @@ import pytest
 import redis.asyncio as aioredis
 
 from infrastructure.core.error_core import IdempotencyMismatch
-from tests.support.jobs import ANSWER, claimed, must_claim, new_job, nonce, shared_store, submitted, success
+from tests.support.jobs import ANSWER, claimed, members, must_claim, new_job, nonce, shared_store, submitted, success
 from workers.jobs import codec
 from workers.jobs.models import COMPLETION_CLASSES, ReadyClass, Status
 from workers.jobs.store import JobStore
@@ -113,7 +113,7 @@ async def test_the_list_of_a_tenant_lets_go_of_jobs_that_are_gone(store: JobStor
     old = await submitted(store, 30)
     await redis.delete(*(f"aip:job:{job_id}" for job_id in old))
     new = await submitted(store, 10)
-    assert {member.decode() for member in await redis.zrange("aip:tenant:default:jobs", 0, -1)} == set(new)
+    assert set(members(await redis.zrange("aip:tenant:default:jobs", 0, -1))) == set(new)
 
 
 async def test_the_list_of_a_tenant_outlives_its_jobs_and_then_goes(redis: aioredis.Redis) -> None:

@@ -39,7 +39,7 @@ def folder(tmp_path: Path) -> Iterator[Path]:
 
 def ask(url: str, *command: str) -> object:
     with Redis.from_url(url, decode_responses=True) as client:
-        return client.execute_command(*command)  # type: ignore[no-untyped-call]
+        return client.execute_command(*command)
 
 
 def lives(pid: int) -> bool:

@@ -10,7 +10,7 @@ import redis as sync_redis
 import redis.asyncio as aioredis
 
 from infrastructure.core.error_core import StoreFull
-from tests.support.jobs import audit, must_claim, new_job, nonce, submitted, success
+from tests.support.jobs import audit, let_die, members, must_claim, new_job, nonce, submitted, success
 from workers.jobs.headroom import Headroom
 from workers.jobs.models import COMPLETION_CLASSES, Status
 from workers.jobs.store import JobStore
@@ -33,8 +33,8 @@ async def memory_limit(redis: aioredis.Redis, limit_bytes: int) -> AsyncIterator
         await redis.config_set("maxmemory", 0)
 
 
-async def contents(redis: aioredis.Redis) -> dict[bytes, bytes | None]:
-    return {name: await redis.dump(name) for name in await redis.keys("*")}
+async def contents(redis: aioredis.Redis) -> dict[str, bytes | None]:
+    return {name: await redis.dump(name) for name in members(await redis.keys("*"))}
 
 
 async def test_a_script_refuses_a_submit_whole_when_memory_is_out(store: JobStore, redis: aioredis.Redis) -> None:
@@ -111,8 +111,6 @@ async def test_everything_that_ends_or_keeps_a_job_passes_when_memory_is_out(
 async def test_rescue_passes_when_memory_is_out(store: JobStore, redis: aioredis.Redis) -> None:
     [job_id] = await submitted(store)
     await must_claim(store)
-    await redis.zadd("aip:workers", {"w1": 1})
-    seconds, _ = await redis.time()
-    await redis.hset("aip:sweep", mapping={"last": seconds * 1000, "since": 1})
+    await let_die(redis)
     async with memory_limit(redis, 1):
         assert (await store.sweep()).rescued == (job_id,)

@@ -12,7 +12,7 @@ import redis.asyncio as aioredis
 
 from infrastructure.core.error_core import StoreUnavailable
 from infrastructure.core.redis_core import connect
-from tests.support.jobs import audit, claimed, must_claim, new_job, nonce, shared_store, submitted, success
+from tests.support.jobs import audit, claimed, let_die, must_claim, new_job, nonce, shared_store, submitted, success
 from tests.support.redis_server import RedisServer
 from workers.jobs.models import COMPLETION_CLASSES, Priority, ReadyClass, Status
 from workers.jobs.store import JobStore
@@ -124,9 +124,7 @@ async def mixed_run(store: JobStore, redis: aioredis.Redis) -> None:
     await store.retire("w3")
     for classes in (COMPLETION_CLASSES, (ReadyClass.SUSPECT,)):
         await must_claim(store, "w1", classes=classes)
-        await redis.zadd("aip:workers", {"w1": 1})
-        seconds, _ = await redis.time()
-        await redis.hset("aip:sweep", mapping={"last": seconds * 1000, "since": 1})
+        await let_die(redis)
         await store.sweep()
     gone = await must_claim(store, "w2")
     await redis.delete(f"aip:job:{gone.id}")

@@ -160,7 +160,7 @@ def test_the_jobs_of_a_killed_worker_are_rescued(fleet: Fleet, jobs: JobsClient)
 def test_a_jobs_events_arrive_and_say_nothing_of_its_prompt(fleet: Fleet, jobs: JobsClient) -> None:
     watcher = sync_redis.Redis.from_url(fleet.redis.url)
     heard: list[str] = []
-    events = watcher.pubsub()
+    events = watcher.pubsub()  # type: ignore[no-untyped-call]
     events.psubscribe("*")
     planted = "the planted prompt"
     job_id = jobs.submit(planted)

@@ -9,8 +9,8 @@ import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from fnmatch import fnmatch
+from typing import Any
 
-import redis as sync_redis
 import redis.asyncio as aioredis
 
 from infrastructure.core.redis_core import connect
@@ -110,9 +110,27 @@ def success(*, cost_usd: float | None = 0.5) -> Outcome:
     return Outcome(status=Status.COMPLETED, result=codec.pack(ANSWER), usage=usage, cost_usd=cost_usd)
 
 
-def audit(client: sync_redis.Redis, prefix: str = PREFIX) -> list[str]:
-    """Return every contradiction between a store's keys; a sound store has none."""
-    names = sorted(name.decode() for name in client.scan_iter(f"{prefix}:*", count=1000))
+async def let_die(redis: aioredis.Redis, owner: str = "w1") -> None:
+    """Make a worker silent since long ago, and the sweeps of the last hour unbroken: the next sweep rescues."""
+    await redis.zadd("aip:workers", {owner: 1}, xx=True)
+    await swept_for_long(redis)
+
+
+async def swept_for_long(redis: aioredis.Redis) -> None:
+    """Make the sweeps of the last hour unbroken."""
+    seconds, micros = await redis.time()
+    now_ms = seconds * 1000 + micros // 1000
+    await redis.hset("aip:sweep", mapping={"last": now_ms, "since": now_ms - 3_600_000})
+
+
+def members(values: Any) -> list[str]:
+    """Return what Redis answered, as text."""
+    return [value.decode() for value in values]
+
+
+def audit(client: Any, prefix: str = PREFIX) -> list[str]:
+    """Return every contradiction between a store's keys, read by a blocking client; a sound store has none."""
+    names = sorted(members(client.scan_iter(f"{prefix}:*", count=1000)))
     jobs = {
         name.split(":")[2]: {field.decode(): value for field, value in client.hgetall(name).items()}
         for name in names
@@ -120,7 +138,7 @@ def audit(client: sync_redis.Redis, prefix: str = PREFIX) -> list[str]:
     }
     ready = {name: client.zrange(name, 0, -1) for name in names if name.startswith(f"{prefix}:ready:")}
     owners = {name: client.hgetall(name) for name in names if name.startswith(f"{prefix}:owner:")}
-    deadlines = {member.decode() for member in client.zrange(f"{prefix}:jobs:deadline", 0, -1)}
+    deadlines = set(members(client.zrange(f"{prefix}:jobs:deadline", 0, -1)))
     workers = set(client.zrange(f"{prefix}:workers", 0, -1))
     wrong: list[str] = []
     for job_id, job in jobs.items():
@@ -137,7 +155,7 @@ def audit(client: sync_redis.Redis, prefix: str = PREFIX) -> list[str]:
 
 
 def _audit_job(
-    client: sync_redis.Redis,
+    client: Any,
     prefix: str,
     job_id: str,
     job: dict[str, bytes],
@@ -168,7 +186,7 @@ def _audit_job(
     return [f"{job_id} {what}" for what, fine in found.items() if not fine]
 
 
-def without_expiry(client: sync_redis.Redis, names: Sequence[str]) -> list[str]:
+def without_expiry(client: Any, names: Sequence[str]) -> list[str]:
     """Return the keys without an expiry that the key map does not list as such."""
     bare = [name.split(":", 1)[1] for name in names if client.pttl(name) == -1]
     return [

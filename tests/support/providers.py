@@ -3,16 +3,34 @@
 from __future__ import annotations
 
 import time
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
+import pytest
 from pydantic import SecretStr
 
 from infrastructure.core.config_core import Provider, ProviderKind, Settings
 from infrastructure.core.config_core.settings import Price
 from tests.support.sandbox import SandboxProcess
-from workers.providers.litellm_manager import Call
+from workers.providers.litellm_manager import Answer, Call, LiteLLMManager
 
 PRICE = Price(input=1.0, output=2.0)
+StartManager = Callable[[Settings], Awaitable[LiteLLMManager]]
+
+
+@pytest.fixture
+async def start_manager() -> AsyncIterator[StartManager]:
+    """Return a way to start managers; they are closed at the end. The first of a process imports LiteLLM."""
+    managers: list[LiteLLMManager] = []
+
+    async def started(settings: Settings) -> LiteLLMManager:
+        managers.append(LiteLLMManager(lambda: settings))
+        await managers[-1].start()
+        return managers[-1]
+
+    yield started
+    for manager in managers:
+        await manager.close()
 
 
 def account(sandbox: SandboxProcess, name: str, *, kind: str = "openai", **fields: Any) -> Provider:
@@ -46,3 +64,15 @@ def call(prompt: str = "What is a harbour?", *, within_s: float = 20, model: str
         job_id="job_test",
         tenant="default",
     )
+
+
+def requests(sandbox: SandboxProcess, name: str) -> int:
+    """Return how many requests reached the provider `name`."""
+    count: int = sandbox.counters()["by_instance"].get(name, 0)
+    return count
+
+
+def text_of(answer: Answer) -> str:
+    """Return what the answer's first choice says."""
+    text: str = answer.result["choices"][0]["message"]["content"]
+    return text

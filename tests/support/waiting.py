@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import inspect
 import time
-from collections.abc import Awaitable, Callable
-from typing import TypeVar
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 T = TypeVar("T")
 
@@ -22,8 +22,8 @@ def wait_for(condition: Callable[[], T], *, within_s: float = 10, every_s: float
 
 
 async def eventually(
-    condition: Callable[[], T | Awaitable[T]], *, within_s: float = 10, every_s: float = 0.02, what: str = ""
-) -> T:
+    condition: Callable[[], Any], *, within_s: float = 10, every_s: float = 0.02, what: str = ""
+) -> Any:
     """Return the (possibly awaited) condition's first true value; AssertionError when there is none within the time."""
     deadline = time.monotonic() + within_s
     while True:

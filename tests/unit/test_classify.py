@@ -14,7 +14,7 @@ NOW = datetime(2026, 3, 1, 12, 0, 0, tzinfo=UTC)
 def failure(name: str, *, status: int | None = None, text: str = "", parent: type[Exception] = Exception) -> Kind:
     """Classify an exception of a class with this name."""
     error = type(name, (parent,), {})(text)
-    error.status_code = status  # type: ignore[attr-defined]  # what LiteLLM's exceptions have
+    error.status_code = status
     return classify(error, now=NOW).kind
 
 
@@ -105,8 +105,8 @@ def test_a_retry_after_of_garbage_is_none(text: str) -> None:
 
 def test_retry_after_is_found_where_litellm_leaves_it() -> None:
     error = type("RateLimitError", (Exception,), {"status_code": 429})("slow down")
-    error.litellm_response_headers = {"Retry-After": "9"}  # type: ignore[attr-defined]
+    error.litellm_response_headers = {"Retry-After": "9"}
     assert classify(error, now=NOW).retry_after_s == 9
     bare = type("RateLimitError", (Exception,), {"status_code": 429})("slow down")
-    bare.response = type("Response", (), {"headers": {"retry-after": "8"}})()  # type: ignore[attr-defined]
+    bare.response = type("Response", (), {"headers": {"retry-after": "8"}})()
     assert classify(bare, now=NOW).retry_after_s == 8

@@ -53,6 +53,8 @@ WITHOUT_EXPIRY = (
     "workers",
     "owner:*:jobs",
     "counters",
+    "key:*",  # API keys, until they are removed by hand; see api/keys.py
+    "keys",
 )
 """Patterns of the keys that may have no expiry (the first two only while their job lives)."""
 

@@ -183,7 +183,7 @@ class JobStore:
     async def counters(self) -> dict[str, float]:
         """Return stale_writes, late_cost_usd, rescued, poisoned, each from the first time that it happened."""
         with store_errors():
-            raw: dict[bytes, bytes] = await self._redis.hgetall(keys.counters(self._prefix))
+            raw: dict[Any, Any] = await self._redis.hgetall(keys.counters(self._prefix))
         return {name.decode(): float(value) for name, value in raw.items()}
 
     async def _run(self, name: str, *args: str | bytes | float) -> Any:

@@ -70,7 +70,7 @@ class Library:
             Exception: one of LiteLLM's; see `classify`.
         """
         return await self._acompletion(
-            **{name: value for name, value in params.items() if name in PARAMETERS and value is not None},
+            **_parameters(params, kind=endpoint.kind),
             model=f"{_PREFIX[endpoint.kind]}/{endpoint.model}",
             api_key=endpoint.api_key or _NO_KEY,
             api_base=(endpoint.base_url or _BASE_URL[endpoint.kind]).rstrip("/"),
@@ -123,6 +123,17 @@ class Library:
             litellm_call_id="",
             function_id="",
         )
+
+
+def _parameters(params: Mapping[str, Any], *, kind: ProviderKind) -> dict[str, Any]:
+    """Return what a caller's parameters become as arguments of LiteLLM's."""
+    listed = {name: value for name, value in params.items() if name in PARAMETERS and value is not None}
+    if kind is ProviderKind.OPENAI:
+        # Two that LiteLLM would drop in silence: `user` for a model that it does not know, the other always.
+        listed["allowed_openai_params"] = ["user"]
+        if "prompt_cache_retention" in listed:
+            listed["extra_body"] = {"prompt_cache_retention": listed.pop("prompt_cache_retention")}
+    return listed
 
 
 def load(*, concurrency: int) -> Library:

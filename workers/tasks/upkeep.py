@@ -17,6 +17,8 @@ from workers.process import Process
 from workers.runtime import Runtime
 
 LOOKS_REMEMBERED = 2.4  # two looks, with room for one that came late
+LONG_LIMIT_S = 86_400
+GRACE_S = 30
 Work = Callable[[Runtime], Awaitable[dict[str, Any]]]
 
 
@@ -56,10 +58,10 @@ def _works(process: Process) -> dict[str, Work]:
 
 def _register_one(app: Celery, process: Process, name: str, work: Work) -> None:
     # A suspect's run is as long as its call, so the limits of the short ones are not its limits.
-    limits = {} if name == queues.TASK_SUSPECT else {
-        "soft_time_limit": queues.UPKEEP_SOFT_LIMIT_S, "time_limit": queues.UPKEEP_HARD_LIMIT_S}  # fmt: skip
+    long = name == queues.TASK_SUSPECT
+    soft_s = LONG_LIMIT_S if long else queues.UPKEEP_SOFT_LIMIT_S
 
-    @app.task(name=name, ignore_result=True, **limits)
+    @app.task(name=name, ignore_result=True, soft_time_limit=soft_s, time_limit=soft_s + GRACE_S)
     def task(every_s: float) -> dict[str, Any]:
         return await_(_once_a_slot(process.runtime, name, every_s, work))
 

@@ -107,8 +107,10 @@ class Worker(Section):
     """Resident size above which a worker drains and exits, for its supervisor to start the next."""
     drain_s: Seconds = 30
     """After SIGTERM: how long running jobs may take to end; the rest is handed back."""
-    soft_limit_s: Seconds = 86_400
-    hard_limit_s: Seconds = 86_460
+    liveness_file: str = ""
+    """Touched every 5 s by a worker that is alive, for a supervisor's health check; empty: none."""
+    soft_limit_s: int = Field(86_400, ge=1, le=31_536_000)
+    hard_limit_s: int = Field(86_460, ge=1, le=31_536_000)
 
 
 class Price(Section):
