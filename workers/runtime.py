@@ -102,7 +102,7 @@ class Runtime:
         ]
         if call_providers:
             await self._ready_manager()
-        self.log.info("Worker is ready", context={"owner": self.owner, "concurrency": self.settings.worker.concurrency})
+        self.log.info("Worker is ready", context={"owner": self.owner})
 
     async def drain(self) -> None:
         """Claim nothing more; what runs may end."""

@@ -49,7 +49,7 @@ class CoreLogger:
 
     def log_business_event(self, event_name: str, event_data: Mapping[str, Any]) -> None:
         """Log an event of the business, such as `provider_failover`."""
-        self._log.info(event_name, context={"event": event_name, **event_data}, module=self._module)
+        self._log.info(event_name, context=dict(event_data), module=self._module)
 
 
 def get_logger(service: str, module: str) -> CoreLogger:

@@ -9,9 +9,9 @@ import subprocess
 import sys
 import time
 
-from tests.benchmarks.client import finished, submit_all, times
 from tests.benchmarks.table import Table
 from tests.support.fleet import ROOT, Fleet, usage, watch_peak
+from tests.support.load import finished, submit_all, times
 
 JOBS = 2_000
 LATENCY_S = 20.0

@@ -6,9 +6,9 @@ import asyncio
 import subprocess
 import sys
 
-from tests.benchmarks.client import finished, stopwatch, submit_all
 from tests.benchmarks.table import Table
 from tests.support.fleet import ROOT, Fleet, usage, watch_peak
+from tests.support.load import finished, stopwatch, submit_all
 
 JOBS = 3_000
 WARM_UP = 200

@@ -20,6 +20,11 @@ script that ends the job. Whatever else has none is listed in `WITHOUT_EXPIRY`, 
     dead                     zset    with its last job         id -> finished: dead letters
     late:{nonce}             string  result_ttl_s              cost of a refused completion whose job is gone
     counters                 hash    none: four fields         stale_writes, late_cost_usd, rescued, poisoned
+    key:{id}                 hash    none: made by hand        an API key: see api/keys.py
+    keys                     set     none: made by hand        ids of all API keys
+    ringer                   string  2.4 heartbeats            the ringer's first look found ready jobs without a message
+    slot:{task}:{n}          string  4 intervals               an upkeep task ran in this slot of time
+    mq:*                     -       none: kombu's own         Celery's: lists of messages, bindings
     none                     -       never written             its delete opens scripts that must work on a full Redis
 
     channel                  message
@@ -55,6 +60,7 @@ WITHOUT_EXPIRY = (
     "counters",
     "key:*",  # API keys, until they are removed by hand; see api/keys.py
     "keys",
+    "mq:*",  # kombu's: bindings, and a queue's list until it is empty
 )
 """Patterns of the keys that may have no expiry (the first two only while their job lives)."""
 

@@ -68,7 +68,8 @@ def _explain(settings: Settings, model: str) -> str:
         return f"model {shown}: provider {provider} is not in use; it is not enabled or has no key"
     near = difflib.get_close_matches(model[:MAX_NAME], _names(settings), 3)
     hint = f"; did you mean {' or '.join(near)}?" if near else ""
-    return f"no model answers to {shown}{hint} There are: {', '.join(_listed(settings)) or 'none'}"
+    known = ", ".join(_listed(settings)) or "none"
+    return f"no model answers to {shown}{hint or '.'} There are: {known}"
 
 
 def _names(settings: Settings) -> list[str]:

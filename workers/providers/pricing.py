@@ -10,6 +10,7 @@ from infrastructure.core.config_core.settings import Price
 from workers.providers.library import Endpoint, Library
 
 PER_MILLION = 1_000_000
+DIGITS = 12  # a millionth of a millionth of a dollar: below it is only the float's own noise
 
 
 def cost_usd(
@@ -28,10 +29,12 @@ def cost_usd(
         cost = library.table_cost(endpoint, answer.usage, service_tier=getattr(answer, "service_tier", None))
     except Exception:  # noqa: BLE001  the table raises whatever it likes for what it does not know; a job must not fail
         return None
-    return cost if cost > 0 and math.isfinite(cost) else None  # used tokens at no price: the table has a gap
+    return (
+        round(cost, DIGITS) if cost > 0 and math.isfinite(cost) else None
+    )  # used tokens at no price: the table has a gap
 
 
 def configured_cost(usage: Mapping[str, Any], *, price: Price) -> float:
     """Return the cost of a usage at prices for a million tokens."""
     cost: float = usage["prompt_tokens"] * price.input + usage["completion_tokens"] * price.output
-    return cost / PER_MILLION
+    return round(cost / PER_MILLION, DIGITS)
