@@ -8,20 +8,21 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontext
 
 from fastapi import FastAPI
 
-from api import docs, openapi, problems
-from api.auth import is_loopback
 from api.front import SOCKET_TIMEOUT_S, STORE_S, FrontDoor
-from api.keys import KeyStore
-from api.middleware import Tracing
+from api.http import problems
+from api.http.middleware import Tracing
+from api.keys.auth import is_loopback
+from api.keys.keys import KeyStore
+from api.keys.secret import hmac_secret
+from api.reference import docs, openapi
 from api.routes import completion, health, jobs
-from api.secret import hmac_secret
 from api.waiting import Waiters
 from infrastructure.core.config_core import Settings
 from infrastructure.core.error_core import ConfigError, StoreError
 from infrastructure.core.logger_core import get_logger
 from infrastructure.core.redis_core import connect
 from workers.jobs.bell import Bell
-from workers.jobs.store import JobStore
+from workers.jobs.store.job_store import JobStore
 
 GUARD_S = 1.0
 STOP_BELL_S = 1.0

@@ -10,12 +10,12 @@ from typing import Any, TypeVar
 from redis.asyncio import Redis
 from starlette.types import Scope
 
-from api.keys import KeyStore
+from api.keys.keys import KeyStore
 from api.waiting import Waiters
 from infrastructure.core.config_core import Settings
 from infrastructure.core.error_core import StoreUnavailable
 from workers.jobs.bell import Bell
-from workers.jobs.store import JobStore
+from workers.jobs.store.job_store import JobStore
 
 T = TypeVar("T")
 

@@ -29,7 +29,7 @@ def _serve(settings: Settings) -> int:
     import uvloop
 
     from api.app import create_app
-    from api.server import Server, listen, raise_file_limit
+    from api.http.server import Server, listen, raise_file_limit
 
     refused: list[bool] = []
 

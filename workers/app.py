@@ -61,7 +61,7 @@ def make_app(settings: Settings) -> Celery:
 
 def run_completions(settings: Settings) -> int:
     """Run a completion worker until it is told to stop."""
-    from workers.process import Process
+    from workers.runtime.process import Process
     from workers.tasks import completions
 
     app = make_app(settings)
@@ -72,7 +72,7 @@ def run_completions(settings: Settings) -> int:
 
 def run_upkeep(settings: Settings) -> int:
     """Run an upkeep worker until it is told to stop."""
-    from workers.process import Process
+    from workers.runtime.process import Process
     from workers.tasks import upkeep
 
     app = make_app(settings)
@@ -100,7 +100,7 @@ UPKEEP_CONCURRENCY = 16
 
 
 def _work(app: Celery, process: Any, settings: Settings, *, queue: str, concurrency: int) -> int:
-    from workers.pool import TaskPool
+    from workers.pool.task_pool import TaskPool
 
     # Celery warns of root because pickled messages could run code; these accept JSON only.
     warnings.filterwarnings("ignore", category=SecurityWarning)

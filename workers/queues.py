@@ -82,7 +82,7 @@ def celery_settings(settings: Settings) -> dict[str, Any]:
         "task_acks_late": False,
         "worker_disable_prefetch": True,
         "worker_cancel_long_running_tasks_on_connection_loss": False,
-        "worker_consumer": "workers.consumer:Consumer",
+        "worker_consumer": "workers.pool.consumer:Consumer",
         "worker_hijack_root_logger": False,
         "worker_redirect_stdouts": False,
         "worker_send_task_events": True,

@@ -17,7 +17,7 @@ from api.cli.errors import CommandFailed
 from api.cli.supervisor import Supervisor, Verdict
 from infrastructure.core.config_core import Loaded, Settings, child_environment, data_dir, load, sandbox_wanted
 from infrastructure.core.error_core import StoreUnavailable
-from infrastructure.optional.embedded_redis import EmbeddedRedis
+from infrastructure.optional.embedded_redis.embedded_redis import EmbeddedRedis
 
 DRAIN_S = 4.0
 SANDBOX_PACE = ("--latency", "0.4", "--jitter", "0.3")

@@ -7,19 +7,19 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Request
 from starlette.responses import Response
 
-from api import documents
-from api.auth import principal
-from api.body import read_json
 from api.front import FrontDoor, front_of, within
-from api.headers import idempotency, preferred_wait
-from api.keys import Principal
+from api.http.body import read_json
+from api.http.headers import idempotency, preferred_wait
+from api.keys.auth import principal
+from api.keys.keys import Principal
+from api.reference import documents
 from api.views import answer, job_json
 from api.waiting import while_connected
 from infrastructure.core.error_core import JobNotFound
 from workers.jobs.codec import pack
 from workers.jobs.ids import new_job_id
 from workers.jobs.models import Job, NewJob, Priority
-from workers.jobs.request import parse_request
+from workers.jobs.request.completion import parse_request
 from workers.jobs.routing import candidates
 
 router = APIRouter()

@@ -8,8 +8,8 @@ from fastapi import APIRouter, Request
 from redis.exceptions import RedisError
 from starlette.responses import Response
 
-from api import documents
 from api.front import FrontDoor, front_of
+from api.reference import documents
 from api.views import answer
 from infrastructure.core.error_core import StoreUnavailable
 

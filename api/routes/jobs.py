@@ -7,11 +7,11 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Query, Request
 from starlette.responses import Response
 
-from api import documents
-from api.auth import principal
 from api.front import front_of, within
-from api.headers import seconds
-from api.keys import Principal
+from api.http.headers import seconds
+from api.keys.auth import principal
+from api.keys.keys import Principal
+from api.reference import documents
 from api.views import answer, job_json
 from api.waiting import while_connected
 from infrastructure.core.error_core import JobNotFound

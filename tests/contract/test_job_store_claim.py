@@ -11,7 +11,7 @@ import redis.asyncio as aioredis
 
 from tests.support.jobs import claimed, must_claim, new_job, nonce, shared_store, submitted, success
 from workers.jobs.models import COMPLETION_CLASSES, Priority, ReadyClass, Status
-from workers.jobs.store import JobStore
+from workers.jobs.store.job_store import JobStore
 
 pytestmark = pytest.mark.anyio
 

@@ -12,7 +12,7 @@ from tests.support.jobs import ANSWER, must_claim, nonce, overheard, shared_stor
 from tests.support.waiting import eventually
 from workers.jobs import codec
 from workers.jobs.models import COMPLETION_CLASSES, Attempt, Job, Outcome, Status
-from workers.jobs.store import JobStore
+from workers.jobs.store.job_store import JobStore
 
 pytestmark = pytest.mark.anyio
 

@@ -7,7 +7,7 @@ import redis.asyncio as aioredis
 
 from tests.support.jobs import members, must_claim, nonce, submitted, success
 from workers.jobs.models import Status
-from workers.jobs.store import JobStore
+from workers.jobs.store.job_store import JobStore
 
 pytestmark = pytest.mark.anyio
 
@@ -73,12 +73,12 @@ async def test_a_status_is_picked_out_over_page_borders(store: JobStore) -> None
 async def test_a_rare_status_is_found_behind_more_jobs_than_one_run_looks_at(
     store: JobStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("workers.jobs.store.SCANNED_IN_ONE_GO", 20)
+    monkeypatch.setattr("workers.jobs.store.job_store.SCANNED_IN_ONE_GO", 20)
     rare, *_ = await submitted(store, 100)
     await store.cancel(rare, tenant="default")
     page = await store.page("default", status=Status.CANCELLED, limit=5, after=None)
     assert [job.id for job in page.jobs] == [rare]
-    monkeypatch.setattr("workers.jobs.store.PAGE_RUNS", 2)
+    monkeypatch.setattr("workers.jobs.store.job_store.PAGE_RUNS", 2)
     short = await store.page("default", status=Status.CANCELLED, limit=5, after=None)
     assert (short.jobs, short.has_more) == ((), True)
     assert short.next is not None

@@ -8,7 +8,7 @@ import redis.asyncio as aioredis
 from tests.support.jobs import claimed, let_die, must_claim, nonce, overheard, submitted, success, swept_for_long
 from tests.support.waiting import eventually
 from workers.jobs.models import COMPLETION_CLASSES, ReadyClass, Status, Swept
-from workers.jobs.store import JobStore
+from workers.jobs.store.job_store import JobStore
 
 pytestmark = pytest.mark.anyio
 
@@ -175,7 +175,7 @@ async def test_dead_letters_leave_the_list_with_their_jobs(redis: aioredis.Redis
 async def test_a_sweep_rescues_a_bounded_number_and_the_next_goes_on(
     store: JobStore, redis: aioredis.Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("workers.jobs.store.RESCUED_IN_ONE_GO", 3)
+    monkeypatch.setattr("workers.jobs.store.job_store.RESCUED_IN_ONE_GO", 3)
     ids = await submitted(store, 5)
     for _ in ids:
         await must_claim(store, "w1")
@@ -197,7 +197,7 @@ async def test_a_heartbeat_tells_a_worker_what_it_has(store: JobStore) -> None:
 async def test_a_worker_that_retires_gives_all_back_and_is_forgotten(
     store: JobStore, redis: aioredis.Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("workers.jobs.store.RESCUED_IN_ONE_GO", 2)
+    monkeypatch.setattr("workers.jobs.store.job_store.RESCUED_IN_ONE_GO", 2)
     ids = await submitted(store, 5)
     for _ in ids:
         await must_claim(store, "w1")

@@ -13,7 +13,7 @@ from infrastructure.core.error_core import IdempotencyMismatch
 from tests.support.jobs import ANSWER, claimed, members, must_claim, new_job, nonce, shared_store, submitted, success
 from workers.jobs import codec
 from workers.jobs.models import COMPLETION_CLASSES, ReadyClass, Status
-from workers.jobs.store import JobStore
+from workers.jobs.store.job_store import JobStore
 
 pytestmark = pytest.mark.anyio
 

@@ -11,7 +11,7 @@ from typing import TypeVar
 import pytest
 from celery.exceptions import SoftTimeLimitExceeded
 
-from workers.bridge import Drained, Interrupted, SoftLimit, await_, run_body
+from workers.pool.bridge import Drained, Interrupted, SoftLimit, await_, run_body
 
 pytestmark = pytest.mark.anyio
 T = TypeVar("T")

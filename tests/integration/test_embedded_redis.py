@@ -15,16 +15,16 @@ import pytest
 from redis import Redis
 
 from infrastructure.core.error_core import StoreUnavailable
-from infrastructure.optional.embedded_redis import EmbeddedRedis
-from infrastructure.optional.locks import FileLock
-from infrastructure.optional.redis_process import ServerProcess
+from infrastructure.optional.embedded_redis.embedded_redis import EmbeddedRedis
+from infrastructure.optional.embedded_redis.locks import FileLock
+from infrastructure.optional.embedded_redis.redis_process import ServerProcess
 from tests.support.waiting import wait_for
 
 ROOT = Path(__file__).parents[2]
 USER = """
 import sys, time
 from pathlib import Path
-from infrastructure.optional.embedded_redis import EmbeddedRedis
+from infrastructure.optional.embedded_redis.embedded_redis import EmbeddedRedis
 print(EmbeddedRedis(Path(sys.argv[1])).start(), flush=True)
 time.sleep(60)
 """

@@ -17,7 +17,7 @@ from redis.asyncio import Redis
 
 from api.app import create_app
 from api.front import FrontDoor
-from api.keys import KeyStore
+from api.keys.keys import KeyStore
 from infrastructure.core.config_core import load
 from tests.support.front_door import BODY, RESULT, SANDBOX, complete_next
 from tests.support.waiting import eventually
@@ -390,7 +390,7 @@ async def test_the_examples_of_the_reference_are_true(client: httpx.AsyncClient,
 async def test_keys_from_the_command_line_are_seen_by_the_front_door(
     client: httpx.AsyncClient, front: FrontDoor, redis: Redis
 ) -> None:
-    from api.secret import hmac_secret
+    from api.keys.secret import hmac_secret
 
     elsewhere = KeyStore(redis, prefix="aip", secret=hmac_secret(front.settings))
     headers = {"Authorization": f"Bearer {await elsewhere.create('team')}"}

@@ -7,7 +7,7 @@ import asyncio
 import pytest
 from redis.asyncio import Redis
 
-from api.keys import CACHE_S, KeyStore, Principal
+from api.keys.keys import CACHE_S, KeyStore, Principal
 from infrastructure.core.error_core import InvalidKey, StoreUnavailable, ValidationFailed
 from infrastructure.core.redis_core import connect
 

@@ -15,7 +15,7 @@ import httpx
 import pytest
 import redis
 
-from api.keys import KeyStore
+from api.keys.keys import KeyStore
 from infrastructure.core.redis_core import connect
 from tests.support.front_door import BODY, FrontDoorProcess
 from tests.support.redis_server import RedisServer
@@ -337,6 +337,6 @@ def test_it_never_loads_litellm() -> None:
     import subprocess
     import sys
 
-    code = ("import sys, api.main, api.app, api.server, workers.jobs.bell\n"
+    code = ("import sys, api.main, api.app, api.http.server, workers.jobs.bell\n"
             "sys.exit(any(n.partition('.')[0] in {'litellm', 'openai', 'anthropic'} for n in sys.modules))")  # fmt: skip
     assert subprocess.run([sys.executable, "-c", code], check=False, timeout=30).returncode == 0

@@ -10,8 +10,8 @@ import pytest
 import uvicorn
 from uvicorn.server import ServerState
 
-from api import body, server
-from api.server import BoundedProtocol
+from api.http import body, server
+from api.http.server import BoundedProtocol
 from infrastructure.core.config_core.settings import Limits
 from infrastructure.core.error_core import BodyTooLarge
 

@@ -11,9 +11,9 @@ import redis.asyncio as aioredis
 
 from infrastructure.core.error_core import StoreFull
 from tests.support.jobs import audit, let_die, members, must_claim, new_job, nonce, submitted, success
-from workers.jobs.headroom import Headroom
 from workers.jobs.models import COMPLETION_CLASSES, Status
-from workers.jobs.store import JobStore
+from workers.jobs.store.headroom import Headroom
+from workers.jobs.store.job_store import JobStore
 
 pytestmark = pytest.mark.anyio
 

@@ -16,7 +16,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from tests.support.jobs import audit, new_job, nonce, success
 from tests.support.redis_server import RedisServer
 from workers.jobs.models import COMPLETION_CLASSES, Claimed, Outcome, Priority, ReadyClass, Status
-from workers.jobs.store import JobStore
+from workers.jobs.store.job_store import JobStore
 
 OWNERS = st.sampled_from(["w1", "w2"])
 TENANTS = ("a", "b")

@@ -15,7 +15,7 @@ from infrastructure.core.redis_core import connect
 from tests.support.jobs import audit, claimed, let_die, must_claim, new_job, nonce, shared_store, submitted, success
 from tests.support.redis_server import RedisServer
 from workers.jobs.models import COMPLETION_CLASSES, Priority, ReadyClass, Status
-from workers.jobs.store import JobStore
+from workers.jobs.store.job_store import JobStore
 
 pytestmark = pytest.mark.anyio
 

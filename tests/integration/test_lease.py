@@ -14,12 +14,12 @@ from infrastructure.core.logger_core import get_logger
 from infrastructure.core.redis_core import connect
 from tests.support.redis_server import RedisServer
 from tests.support.waiting import eventually
-from workers import lease as lease_module
 from workers.jobs.codec import pack
 from workers.jobs.ids import new_job_id
 from workers.jobs.models import COMPLETION_CLASSES, Claimed, NewJob, Priority
-from workers.jobs.store import JobStore
-from workers.lease import Lease, listen, new_owner
+from workers.jobs.store.job_store import JobStore
+from workers.runtime import lease as lease_module
+from workers.runtime.lease import Lease, listen, new_owner
 
 pytestmark = pytest.mark.anyio
 LOG = get_logger("ai-provider", "test")

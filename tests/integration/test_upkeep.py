@@ -8,7 +8,7 @@ from redis.asyncio import Redis
 from infrastructure.core.logger_core import get_logger
 from tests.integration.test_lease import submit
 from workers.handlers.upkeep import Ringer
-from workers.jobs.store import JobStore
+from workers.jobs.store.job_store import JobStore
 
 pytestmark = pytest.mark.anyio
 LOG = get_logger("ai-provider", "test")

@@ -18,7 +18,7 @@ import httpx
 from tests.support.waiting import wait_for
 from workers.jobs.codec import pack
 from workers.jobs.models import COMPLETION_CLASSES, Outcome, Status
-from workers.jobs.store import JobStore
+from workers.jobs.store.job_store import JobStore
 
 BODY: dict[str, Any] = {"model": "default", "messages": [{"role": "user", "content": "What is 6 times 7?"}]}
 RESULT: dict[str, Any] = {

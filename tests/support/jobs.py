@@ -17,7 +17,7 @@ from infrastructure.core.redis_core import connect
 from workers.jobs import codec, keys
 from workers.jobs.ids import new_job_id
 from workers.jobs.models import COMPLETION_CLASSES, Claimed, NewJob, Outcome, Priority, ReadyClass, Status
-from workers.jobs.store import JobStore
+from workers.jobs.store.job_store import JobStore
 
 PREFIX = "aip"
 ANSWER = {"id": "chatcmpl-1", "object": "chat.completion", "choices": [{"message": {"content": "four"}}]}

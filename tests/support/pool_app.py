@@ -16,8 +16,8 @@ from celery import Celery
 from celery.exceptions import SoftTimeLimitExceeded
 
 from infrastructure.core.redis_core import celery_url
-from workers.bridge import Interrupted, await_
-from workers.pool import TaskPool
+from workers.pool.bridge import Interrupted, await_
+from workers.pool.task_pool import TaskPool
 
 URL = os.environ.get("POOL_APP_REDIS", "unix:///nowhere")
 
@@ -36,7 +36,7 @@ app.conf.update(
     task_acks_late=False,
     task_serializer="json",
     accept_content=["json"],
-    worker_consumer="workers.consumer:Consumer",
+    worker_consumer="workers.pool.consumer:Consumer",
     worker_disable_prefetch=True,
     worker_prefetch_multiplier=1,
     worker_send_task_events=True,

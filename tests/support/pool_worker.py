@@ -31,7 +31,7 @@ class PoolWorker:
                          "-c", str(concurrency), "--without-mingle", "--without-gossip", "-l", "warning",
                          "-n", f"pool{os.getpid()}@test"]  # fmt: skip
         self._env = {**os.environ, "POOL_APP_REDIS": url, "POOL_APP_ALIVE": str(self.alive),
-                     "CELERY_CUSTOM_WORKER_POOL": "workers.pool:TaskPool", **env}  # fmt: skip
+                     "CELERY_CUSTOM_WORKER_POOL": "workers.pool.task_pool:TaskPool", **env}  # fmt: skip
         self.process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> PoolWorker:

@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from workers.admission import CLAIMS_AT_ONCE, Admission
+from workers.runtime.admission import CLAIMS_AT_ONCE, Admission
 
 pytestmark = pytest.mark.anyio
 

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from api.body import parse
+from api.http.body import parse
 from infrastructure.core.error_core import InvalidJSON
 
 

@@ -146,7 +146,7 @@ async def test_stop_kills_what_ignores_the_request() -> None:
 
 async def test_stop_in_its_longest_form_takes_less_than_10_s() -> None:
     from api.cli import supervisor as module
-    from infrastructure.optional import embedded_redis
+    from infrastructure.optional.embedded_redis import embedded_redis
 
     stages = module.GRACE_S + module.LATER_GRACE_S + 2 * module.KILLED_S
     assert stages + embedded_redis.LEAVE_S + embedded_redis.END_S < 10

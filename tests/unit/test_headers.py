@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from api.headers import idempotency, preferred_wait
+from api.http.headers import idempotency, preferred_wait
 from infrastructure.core.error_core import ValidationFailed
 
 

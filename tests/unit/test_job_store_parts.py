@@ -7,12 +7,13 @@ from importlib.resources import files
 
 import pytest
 
-from workers.jobs import ids, keys, lua, writing
+from workers.jobs import ids, keys
 from workers.jobs.models import Outcome, Status
+from workers.jobs.store import lua, writing
 
 
 def test_every_script_in_the_folder_has_a_name_and_every_name_a_script() -> None:
-    folder = files("workers.jobs") / "scripts"
+    folder = files("workers.jobs.store") / "scripts"
     assert {f"{name}.lua" for name in lua.NAMES} == {p.name for p in folder.iterdir() if p.name.endswith(".lua")}
 
 

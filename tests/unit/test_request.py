@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from infrastructure.core.config_core import Settings
 from infrastructure.core.error_core import ValidationFailed
-from workers.jobs.request import CompletionRequest, parse_request
+from workers.jobs.request.completion import CompletionRequest, parse_request
 
 SETTINGS = Settings()
 USER = {"role": "user", "content": "What is 6 times 7?"}

@@ -10,7 +10,7 @@ from redis.asyncio import Redis
 from infrastructure.core.logger_core import CoreLogger
 from infrastructure.core.redis_core import store_errors
 from workers.jobs.models import COMPLETION_CLASSES, Swept
-from workers.jobs.store import JobStore
+from workers.jobs.store.job_store import JobStore
 
 RING_AT_MOST = 1_000
 SWEEPS_AT_MOST = 20

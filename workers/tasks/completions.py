@@ -8,9 +8,9 @@ from celery import Celery
 
 from infrastructure.core.config_core import Settings
 from workers import queues
-from workers.bridge import await_
 from workers.jobs.models import COMPLETION_CLASSES
-from workers.process import Process
+from workers.pool.bridge import await_
+from workers.runtime.process import Process
 
 
 def register(app: Celery, process: Process, settings: Settings) -> None:

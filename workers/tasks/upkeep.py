@@ -10,11 +10,11 @@ from celery import Celery
 from infrastructure.core.error_core import StoreError
 from infrastructure.core.redis_core import store_errors
 from workers import queues
-from workers.bridge import await_
 from workers.handlers import upkeep
 from workers.jobs.models import ReadyClass
-from workers.process import Process
-from workers.runtime import Runtime
+from workers.pool.bridge import await_
+from workers.runtime.process import Process
+from workers.runtime.runtime import Runtime
 
 LOOKS_REMEMBERED = 2.4  # two looks, with room for one that came late
 LONG_LIMIT_S = 86_400

@@ -9,8 +9,8 @@ from starlette.requests import Request
 from starlette.types import Scope
 
 from api.front import FrontDoor, front_of, within
-from api.keys import Principal
-from api.trace import trace_of
+from api.http.trace import trace_of
+from api.keys.keys import Principal
 from infrastructure.core.error_core import Forbidden, InvalidKey, MissingKey
 
 ANONYMOUS = Principal(tenant="default", operator=True, key_id=None)

@@ -12,7 +12,7 @@ from billiard.einfo import ExceptionInfo
 from celery.exceptions import WorkerLostError
 
 from infrastructure.core.logger_core import get_logger
-from workers.bridge import HardLimit, Interrupted, SoftLimit, run_body
+from workers.pool.bridge import HardLimit, Interrupted, SoftLimit, run_body
 
 log = get_logger("worker", "run")
 

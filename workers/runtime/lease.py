@@ -14,7 +14,7 @@ from redis.exceptions import RedisError
 
 from infrastructure.core.error_core import StoreError
 from infrastructure.core.logger_core import CoreLogger
-from workers.jobs.store import JobStore
+from workers.jobs.store.job_store import JobStore
 
 STRANGER_AFTER_S = 10.0
 RENEWAL_MARGIN_S = 3.0

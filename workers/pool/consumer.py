@@ -13,7 +13,7 @@ from celery.worker.state import maybe_shutdown
 from kombu import Connection
 
 from infrastructure.core.logger_core import get_logger
-from workers.hooks import hooks_of
+from workers.pool.hooks import hooks_of
 
 log = get_logger("worker", "consumer")
 
@@ -25,7 +25,7 @@ _RETRY_MOST_S: Any = 2.0
 
 
 class Consumer(StockConsumer):
-    """Chosen with `worker_consumer="workers.consumer:Consumer"`."""
+    """Chosen with `worker_consumer="workers.pool.consumer:Consumer"`."""
 
     hub: Any
     event_dispatcher: Any

@@ -18,15 +18,15 @@ from infrastructure.core.config_core import Settings
 from infrastructure.core.error_core import StoreError
 from infrastructure.core.logger_core import bound_contextvars, get_logger
 from infrastructure.core.redis_core import connect
-from workers.admission import Admission
-from workers.bridge import HardLimit, Revoked, SoftLimit
 from workers.handlers.completion import complete
 from workers.jobs.bell import Bell
 from workers.jobs.models import Claimed, Outcome, ReadyClass, Status
-from workers.jobs.store import JobStore
-from workers.lease import Lease, listen, monotonic, new_owner
+from workers.jobs.store.job_store import JobStore
+from workers.pool.bridge import HardLimit, Revoked, SoftLimit
 from workers.providers.litellm_manager import Answer, LiteLLMManager
 from workers.queues import broker_url
+from workers.runtime.admission import Admission
+from workers.runtime.lease import Lease, listen, monotonic, new_owner
 
 BODIES_BYTES = 256_000_000
 WRITE_AGAIN_S = 1.0

@@ -21,7 +21,7 @@ from redis.retry import Retry
 
 from infrastructure.core.config_core import child_environment
 from infrastructure.core.error_core import StoreUnavailable
-from infrastructure.optional.locks import FileLock
+from infrastructure.optional.embedded_redis.locks import FileLock
 
 SOCKET_PATH_BYTES = 107 if sys.platform == "linux" else 103  # sockaddr_un holds one more, for its final NUL
 SOCKET_FOLDER_PREFIX = "aip-redis-"

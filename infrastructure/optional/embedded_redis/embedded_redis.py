@@ -13,8 +13,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from infrastructure.core.error_core import StoreUnavailable
-from infrastructure.optional.locks import FileLock
-from infrastructure.optional.redis_process import LOOK_EVERY_S, Health, ServerProcess
+from infrastructure.optional.embedded_redis.locks import FileLock
+from infrastructure.optional.embedded_redis.redis_process import LOOK_EVERY_S, Health, ServerProcess
 
 START_S = 10.0
 LOADING_S = 300.0

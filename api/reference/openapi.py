@@ -7,9 +7,9 @@ from typing import Any
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
-from api import documents
-from api.schemas import Problem
-from workers.jobs.request import CompletionRequest
+from api.reference import documents
+from api.reference.schemas import Problem
+from workers.jobs.request.completion import CompletionRequest
 
 DESCRIPTION = (
     "Submit a completion, get a job, poll it or wait for it. Errors are `application/problem+json` (RFC 9457) with a "

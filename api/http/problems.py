@@ -13,7 +13,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
-from api.trace import trace_of
+from api.http.trace import trace_of
 from infrastructure.core.error_core import (
     InvalidKey,
     MethodNotAllowed,
@@ -23,7 +23,7 @@ from infrastructure.core.error_core import (
     ServiceError,
     ValidationFailed,
 )
-from workers.jobs.faults import sentence
+from workers.jobs.request.faults import sentence
 
 MEDIA_TYPE = "application/problem+json"
 TYPE = "urn:ai-provider:problem:"

@@ -13,7 +13,7 @@ from typing import Any
 import uvloop
 
 from infrastructure.core.logger_core import get_logger
-from workers.hooks import WorkerHooks
+from workers.pool.hooks import WorkerHooks
 
 log = get_logger("worker", "loop_thread")
 

@@ -9,10 +9,10 @@ from pydantic import ConfigDict, Field, ValidationError, ValidationInfo, field_v
 
 from infrastructure.core.config_core import Settings
 from infrastructure.core.error_core import ValidationFailed
-from workers.jobs import options
-from workers.jobs.faults import faults
-from workers.jobs.messages import Message
-from workers.jobs.wire import Label, Part
+from workers.jobs.request import options
+from workers.jobs.request.faults import faults
+from workers.jobs.request.messages import Message
+from workers.jobs.request.wire import Label, Part
 
 MAX_METADATA = 16
 MAX_TOOLS = 128

@@ -1,6 +1,6 @@
 """The Celery pool whose task bodies are coroutines on one event loop per worker process.
 
-Chosen with `CELERY_CUSTOM_WORKER_POOL=workers.pool:TaskPool` and `-P custom`. Celery's side (accepting, acknowledging,
+Chosen with `CELERY_CUSTOM_WORKER_POOL=workers.pool.task_pool:TaskPool` and `-P custom`. Celery's side (accepting, acknowledging,
 events, figures) stays on the main thread, with the consumer and its hub, which are not safe to call from another; only
 the tracer and the body run on the loop. What one side wants of the other crosses in batches.
 """
@@ -20,10 +20,10 @@ from celery.worker import state
 from kombu.asynchronous import get_event_loop
 
 from infrastructure.core.logger_core import get_logger
-from workers.bridge import Drained, Revoked
-from workers.hooks import WorkerHooks, hooks_of
-from workers.loop_thread import LoopThread
-from workers.run import Run, Traced
+from workers.pool.bridge import Drained, Revoked
+from workers.pool.hooks import WorkerHooks, hooks_of
+from workers.pool.loop_thread import LoopThread
+from workers.pool.run import Run, Traced
 
 log = get_logger("worker", "pool")
 
@@ -204,7 +204,7 @@ class TaskPool(BasePool):
 
     def _get_info(self) -> dict[str, Any]:
         return {
-            "implementation": "workers.pool:TaskPool",
+            "implementation": "workers.pool.task_pool:TaskPool",
             "max-concurrency": self.limit,
             "in-flight": len(self._runs),
             "waiting": len(self._waiting),

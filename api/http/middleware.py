@@ -10,8 +10,8 @@ from itertools import count
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from api.problems import render
-from api.trace import KEY, Trace, trace_of
+from api.http.problems import render
+from api.http.trace import KEY, Trace, trace_of
 from infrastructure.core.error_core import InternalError
 from infrastructure.core.logger_core import CoreLogger, bound_contextvars
 

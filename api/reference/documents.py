@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from api.problems import MEDIA_TYPE, TYPE
-from api.schemas import Health, JobPage, JobView, Ready
+from api.http.problems import MEDIA_TYPE, TYPE
+from api.reference.schemas import Health, JobPage, JobView, Ready
 from infrastructure.core import error_core
 from infrastructure.core.error_core import ServiceError
 

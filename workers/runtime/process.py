@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from infrastructure.core.config_core import Settings
-from workers.runtime import Runtime
+from workers.runtime.runtime import Runtime
 
 
 class Process:

@@ -9,7 +9,7 @@ from typing import Any
 
 import orjson
 
-from api.problems import field_error
+from api.http.problems import field_error
 
 Headers = Iterable[tuple[bytes, bytes]]
 MAX_KEY = 255

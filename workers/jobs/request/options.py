@@ -6,8 +6,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field, Tag
 
-from workers.jobs.messages import TextContent
-from workers.jobs.wire import Label, Name, Part, either
+from workers.jobs.request.messages import TextContent
+from workers.jobs.request.wire import Label, Name, Part, either
 
 JsonObject = dict[str, Any]
 

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 from pydantic import Field, Tag, field_validator, model_validator
 
-from workers.jobs.wire import Label, Name, Part, either
+from workers.jobs.request.wire import Label, Name, Part, either
 
 MAX_PARTS = 1_024
 MAX_TOOL_CALLS = 128

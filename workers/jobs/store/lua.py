@@ -15,6 +15,6 @@ _INCLUDE = re.compile(r"^-- include: ([a-z_]+)$", re.MULTILINE)
 @functools.cache
 def source(name: str) -> str:
     """Return a script's whole text; read from the package once."""
-    folder = files("workers.jobs") / "scripts"
+    folder = files("workers.jobs.store") / "scripts"
     text = (folder / f"{name}.lua").read_text(encoding="utf-8")
     return _INCLUDE.sub(lambda found: (folder / "include" / f"{found[1]}.lua").read_text(encoding="utf-8"), text)

@@ -14,9 +14,10 @@ from redis.asyncio import Redis
 
 from infrastructure.core.error_core import IdempotencyMismatch, StoreUnavailable
 from infrastructure.core.redis_core import store_errors
-from workers.jobs import ids, keys, lua, reading, writing
-from workers.jobs.headroom import Headroom
+from workers.jobs import ids, keys
 from workers.jobs.models import Claimed, Fence, Job, NewJob, Outcome, Page, ReadyClass, Status, Submitted, Swept
+from workers.jobs.store import lua, reading, writing
+from workers.jobs.store.headroom import Headroom
 
 CLEARED_IN_ONE_GO = 100
 """Entries that one run of `claim.lua` may clear away: expired jobs, flows without jobs. About 1 ms of Redis."""

@@ -1,0 +1,1 @@
+"""API keys: made, kept as HMAC, recognised."""

@@ -1,0 +1,1 @@
+"""The reference: OpenAPI document and the page at `/docs`."""

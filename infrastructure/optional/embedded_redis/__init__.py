@@ -1,0 +1,1 @@
+"""The embedded Redis server of a data folder."""

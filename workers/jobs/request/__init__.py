@@ -1,0 +1,1 @@
+"""The body of a completion request: what is accepted, and what a refusal says."""

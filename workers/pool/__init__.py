@@ -1,0 +1,1 @@
+"""The Celery pool that runs coroutines: the pool itself, its bridge, its loop, its consumer."""
