@@ -17,7 +17,7 @@ from typing import Any
 
 from celery import Celery
 from celery.platforms import SecurityWarning  # type: ignore[attr-defined]  # missing in the stubs
-from celery.signals import setup_logging, task_revoked
+from celery.signals import setup_logging
 
 from infrastructure.core.config_core import Settings, load
 from infrastructure.core.error_core import ConfigError
@@ -78,13 +78,16 @@ def run_upkeep(settings: Settings) -> int:
     app = make_app(settings)
     process = Process(settings, kind=queues.UPKEEP, calls_providers=False)
     upkeep.register(app, process)
+    process.beside = upkeep.keep_up
     return _work(app, process, settings, queue=queues.UPKEEP, concurrency=UPKEEP_CONCURRENCY)
 
 
 def run_beat(settings: Settings) -> int:
     """Run the scheduler; it keeps no file, its entries are all intervals."""
     app = make_app(settings)
-    app.conf.update(beat_schedule=beat_schedule(settings), beat_scheduler="celery.beat:Scheduler")
+    app.conf.update(
+        beat_schedule=beat_schedule(settings), beat_scheduler="workers.beat:Scheduler", task_send_sent_event=False
+    )
     app.Beat(app=app, quiet=True).run()
     return 0
 
@@ -129,13 +132,20 @@ def _work(app: Celery, process: Any, settings: Settings, *, queue: str, concurre
 
 
 def _cancel_revoked(process: Any) -> None:
-    """Let a revoke of a message that still waits cancel the job it was sent for; of a running one the pool does it."""
+    """Let every revoke cancel its job: one whose message still waits, was used for another job, or is long gone, too.
 
-    def revoked(request: Any = None, *, terminated: bool = False, **_: Any) -> None:
-        if not terminated and request is not None and request.args:
-            process.cancel_soon(request.args[0])
+    Celery alone would only drop the message, and the job would be run at the next ring.
+    """
+    from celery.worker import control
 
-    task_revoked.connect(revoked, weak=False)
+    stock = control.Panel.data["revoke"]
+
+    def revoke(state: Any, task_id: Any, *words: Any, **named: Any) -> Any:
+        for one in [task_id] if isinstance(task_id, str) else task_id or ():
+            process.cancel_soon(one)
+        return stock(state, task_id, *words, **named)
+
+    control.Panel.data["revoke"] = revoke
 
 
 def _raise_file_limit() -> None:

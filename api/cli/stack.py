@@ -15,8 +15,9 @@ from api.cli import reach
 from api.cli.child import Say, Spec
 from api.cli.errors import CommandFailed
 from api.cli.supervisor import Supervisor, Verdict
+from api.keys.auth import is_loopback
 from infrastructure.core.config_core import Loaded, Settings, child_environment, data_dir, load, sandbox_wanted
-from infrastructure.core.error_core import StoreUnavailable
+from infrastructure.core.error_core import ConfigError, StoreUnavailable
 from infrastructure.optional.embedded_redis.embedded_redis import EmbeddedRedis
 
 DRAIN_S = 4.0
@@ -26,6 +27,7 @@ READY_S = 60.0
 LOOK_EVERY_S = 0.1
 REDIS_LOOK_S = 0.5
 LAST_STAGE = 1
+NO_KEY = "no API key was ever made: make one with `ai-provider keys create`, or listen on 127.0.0.1"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,6 +88,7 @@ class Stack:
         async with contextlib.AsyncExitStack() as undo:
             undo.push_async_callback(self._stop_redis)
             self.redis_url = await asyncio.to_thread(self._find_redis)
+            await self._check_door()
             if sandbox_wanted(self.settings):
                 self.sandbox_url = self.settings.sandbox.url or reach.http_url("127.0.0.1", reach.free_port())
             supervisor = Supervisor(environment=self._environment(), say=self._say)
@@ -122,6 +125,20 @@ class Stack:
             return url
         self._embedded = embedded_redis(self.settings)
         return self._embedded.start()
+
+    async def _check_door(self) -> None:
+        """Refuse an address that other machines reach while nobody needs a key; the front door would refuse it too, later.
+
+        Raises:
+            ConfigError: no key was ever made.
+        """
+        from api.cli.keys import key_store
+
+        if is_loopback(self._plan.host):
+            return
+        async with key_store(self.settings, self.redis_url) as keys:
+            if not await keys.exist():
+                raise ConfigError([f"service.host {self._plan.host} is reachable from other machines and {NO_KEY}"])
 
     async def _stop_redis(self) -> None:
         if self._watch is not None:

@@ -30,7 +30,7 @@ def test_demo_ends_with_three_answers_and_all_jobs_completed(home: Home) -> None
     assert all(proof(question) in answer for question, answer in asked)
     assert re.search(r"^  Jobs +40 completed, 0 failed$", done.stdout, re.MULTILINE)
     assert re.search(r"^  Providers +sandbox \(40\)$", done.stdout, re.MULTILINE)
-    assert re.search(r"^40/40 done, 0 failed, 0 in flight, [\d,]+ tokens, \$0\.\d+ spent", done.stdout, re.MULTILINE)
+    assert re.search(r"^40/40 done, 0 failed, 0 in flight, [\d,]+ tokens, \$0\.\d+ cost", done.stdout, re.MULTILINE)
     assert "\x1b" not in done.stdout
     assert done.stderr == ""
     assert home.processes() == []

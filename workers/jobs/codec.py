@@ -25,3 +25,8 @@ def unpack(data: bytes) -> Any:
     if not hasattr(_local, "decompressor"):
         _local.decompressor = zstandard.ZstdDecompressor()
     return orjson.loads(_local.decompressor.decompress(data, max_output_size=MAX_UNPACKED_BYTES))
+
+
+def unpacked_bytes(data: bytes) -> int:
+    """Return how many bytes `unpack` would read, without unpacking; the packed size where the frame does not tell."""
+    return max(len(data), zstandard.frame_content_size(data))

@@ -23,7 +23,7 @@ script that ends the job. Whatever else has none is listed in `WITHOUT_EXPIRY`, 
     key:{id}                 hash    none: made by hand        an API key: see api/keys.py
     keys                     set     none: made by hand        ids of all API keys
     ringer                   string  2.4 heartbeats            the ringer's first look found ready jobs without a message
-    slot:{task}:{n}          string  4 intervals               an upkeep task ran in this slot of time
+    slot:{task}              string  4/5 of its interval       an upkeep task ran a moment ago
     mq:*                     -       none: kombu's own         Celery's: lists of messages, bindings
     none                     -       never written             its delete opens scripts that must work on a full Redis
 

@@ -187,7 +187,7 @@ def _failed(
     said = provider_text(failure.text) or ("no answer in time" if failure.kind is Kind.TIMEOUT else "no answer")
     keys = [one.api_key.get_secret_value() for one in settings.providers.values() if one.api_key]
     return CompletionFailed(
-        redact(f"{target.name}/{target.model}: {said}", secrets=keys),
+        f"{target.name}/{target.model}: {redact(said, secrets=keys)}",
         job_code=DEADLINE_EXCEEDED if late else failure.kind.value,
         attempts=attempts,
         retry_after_s=failure.retry_after_s,

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
+from typing import Any
 
+from infrastructure.core.asyncio_core import end_tasks
 from infrastructure.core.config_core import Settings
 from workers.runtime.runtime import Runtime
 
@@ -20,6 +22,8 @@ class Process:
         self._runtime: Runtime | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self.suspect_running = asyncio.Lock()
+        self.beside: Callable[[Process], Coroutine[Any, Any, None]] | None = None
+        """What runs on the loop beside the tasks, until it is cancelled."""
 
     @property
     def runtime(self) -> Runtime:
@@ -34,9 +38,12 @@ class Process:
         self._loop = asyncio.get_running_loop()
         self._runtime = Runtime(self._settings, kind=self._kind)
         await self._runtime.start(call_providers=self._calls_providers)
+        beside = asyncio.create_task(self.beside(self)) if self.beside else None
         try:
             yield
         finally:
+            if beside is not None:
+                await end_tasks([beside])
             await self._runtime.stop()
 
     def cancel_soon(self, job_id: str) -> None:

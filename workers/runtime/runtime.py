@@ -20,6 +20,7 @@ from infrastructure.core.logger_core import bound_contextvars, get_logger
 from infrastructure.core.redis_core import connect
 from workers.handlers.completion import complete
 from workers.jobs.bell import Bell
+from workers.jobs.codec import unpacked_bytes
 from workers.jobs.models import Claimed, Outcome, ReadyClass, Status
 from workers.jobs.store.job_store import JobStore
 from workers.pool.bridge import HardLimit, Revoked, SoftLimit
@@ -39,6 +40,8 @@ class Running:
     """A job in this process: its call, and whether somebody else has taken the job from us."""
 
     job: Claimed
+    hint: str = ""
+    """The job whose message this is; what is due may be another one."""
     call: asyncio.Task[tuple[Outcome, Answer | None]] | None = None
     writing: bool = False
     taken: bool = False
@@ -75,12 +78,13 @@ class Runtime:
         self._admission = Admission(limit_bytes=BODIES_BYTES)
         self._running: dict[str, Running] = {}
         self._background: list[asyncio.Task[None]] = []
+        self._writes: set[asyncio.Task[Summary]] = set()
         self._lease = Lease(
             self.store,
             owner=self.owner,
             heartbeat_s=settings.jobs.heartbeat_s,
             lease_s=settings.jobs.lease_s,
-            running=lambda: frozenset(nonce for nonce, run in self._running.items() if not run.writing),
+            running=lambda: frozenset(self._running),
             lost=self._lose,
             strange=self._give_stranger_back,
             log=self.log,
@@ -112,6 +116,9 @@ class Runtime:
     async def stop(self) -> None:
         """Hand back what is still owned, leave the fleet, close everything."""
         await end_tasks(self._background)
+        if self._writes:
+            _, unwritten = await asyncio.wait(self._writes, timeout=4)
+            await end_tasks(unwritten, within_s=1)
         try:
             await asyncio.wait_for(self.store.retire(self.owner), timeout=5)
         except (StoreError, TimeoutError):
@@ -135,7 +142,7 @@ class Runtime:
         if job is None:
             return {"status": "nothing_ready"}
         with bound_contextvars(job_id=job.id, tenant=job.tenant):
-            async with self._admission.holding(len(job.request)):
+            async with self._admission.holding(unpacked_bytes(job.request)):
                 return await self._run(job)
 
     async def cancel(self, job_id: str) -> None:
@@ -147,12 +154,14 @@ class Runtime:
 
     async def _claim(self, hint: str, classes: Sequence[ReadyClass]) -> Claimed | None:
         async with self._admission.claiming():
+            if self.draining:
+                return None
             if not self._lease.holds():
                 await self._lease.beat()
             nonce = secrets.token_hex(8)
             job = await self.store.claim(self.owner, nonce=nonce, classes=classes, hint=hint or None)
             if job is not None:
-                self._running[nonce] = Running(job)
+                self._running[nonce] = Running(job, hint)
             return job
 
     async def _run(self, job: Claimed) -> Summary:
@@ -160,11 +169,16 @@ class Runtime:
         try:
             outcome, answer = await self._call(run)
             if outcome is None:
-                return {"job": job.id, "status": "stopped"}
+                return {"job": job.id, "status": "cancelled"}
             run.writing = True
-            return await self._finish(job, outcome, answer)
+            writing = asyncio.create_task(self._finish(job, outcome, answer))
+            self._writes.add(writing)
+            writing.add_done_callback(self._writes.discard)
+            writing.add_done_callback(lambda _: self._running.pop(job.fence.nonce, None))
+            return await asyncio.shield(writing)  # an interrupted body leaves its paid answer to the runtime
         finally:
-            self._running.pop(job.fence.nonce, None)
+            if not run.writing:
+                self._running.pop(job.fence.nonce, None)
 
     async def _call(self, run: Running) -> tuple[Outcome | None, Answer | None]:
         """Make the call; no outcome when the job was taken from us. An interruption by the pool settles the job first."""
@@ -175,8 +189,10 @@ class Runtime:
             if run.taken:
                 run.call.cancel()
             return await self._outcome(run)
-        except Revoked:
-            await self.cancel(job.id)
+        except Revoked:  # by the id of the message, which is the hinted job's; the one that it woke is innocent
+            await self.cancel(run.hint or job.id)
+            if run.hint not in {"", job.id}:
+                await self._hand_back(job)
             raise
         except (SoftLimit, HardLimit):
             error = ("time_limit_exceeded", "the job ran longer than worker.soft_limit_s allows")
