@@ -14,19 +14,27 @@ async def complete(job: Claimed, *, manager: LiteLLMManager, log: CoreLogger) ->
     """Make the call of a job; every failure that has a name becomes an outcome, and every other one `internal_error`."""
     try:
         answer = await manager.completion(_call(job))
+        return _completed(job, answer), answer
     except CompletionFailed as failed:
-        return _failed(failed.job_code, failed.message, failed), None
+        return _failed(failed.job_code, failed.message, failed, job), None
     except Exception as exc:  # noqa: BLE001  a defect of ours ends the job, never the worker
         log.error("Completion broke", context={"job_id": job.id}, exc=exc)
-        return _failed("internal_error", "the service failed on this job; its log tells more", None), None
-    outcome = Outcome(
+        return broken(job), None
+
+
+def broken(job: Claimed) -> Outcome:
+    """Return the outcome of a job on which the service itself failed: final, so that it is not paid for again and again."""
+    return _failed("internal_error", "the service failed on this job; its log tells more", None, job)
+
+
+def _completed(job: Claimed, answer: Answer) -> Outcome:
+    return Outcome(
         status=Status.COMPLETED,
         result=pack(answer.result),
         usage=answer.usage,
         cost_usd=answer.cost_usd,
         attempts=(*job.attempts, *answer.attempts),
     )
-    return outcome, answer
 
 
 def _call(job: Claimed) -> Call:
@@ -40,10 +48,10 @@ def _call(job: Claimed) -> Call:
     )
 
 
-def _failed(code: str, message: str, failed: CompletionFailed | None) -> Outcome:
+def _failed(code: str, message: str, failed: CompletionFailed | None, job: Claimed) -> Outcome:
     return Outcome(
         status=Status.FAILED,
         error=(code, message),
         cost_usd=failed.cost_usd if failed else None,
-        attempts=failed.attempts if failed else (),
+        attempts=(*job.attempts, *(failed.attempts if failed else ())),
     )

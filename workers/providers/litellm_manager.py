@@ -109,7 +109,12 @@ class LiteLLMManager:
             failure = classify(exc, now=datetime.now(UTC))
             cost = None if failure.kind.may_be_billed else 0.0
             return _Outcome(_booked(target, started, outcome=failure, cost=cost), failure=failure)
-        result = answers.completion(raw, model=target.model)
+        try:
+            result = answers.completion(raw, model=target.model)
+        except Exception:  # noqa: BLE001  a shape that nobody foresaw; it may be billed
+            text = "the provider's answer has a form that is none"
+            failure = Failure(kind=Kind.BAD_ANSWER, status=200, retry_after_s=None, text=text, error_type="BadAnswer")
+            return _Outcome(_booked(target, started, outcome=failure, cost=None), failure=failure)
         price = target.provider.prices.get(target.model)
         cost = cost_usd(result["usage"], price=price, library=library, endpoint=endpoint, answer=raw)
         if fault := answers.fault(result):

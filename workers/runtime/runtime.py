@@ -18,7 +18,7 @@ from infrastructure.core.config_core import Settings
 from infrastructure.core.error_core import StoreError
 from infrastructure.core.logger_core import bound_contextvars, get_logger
 from infrastructure.core.redis_core import connect
-from workers.handlers.completion import complete
+from workers.handlers.completion import broken, complete
 from workers.jobs.bell import Bell
 from workers.jobs.codec import unpacked_bytes
 from workers.jobs.models import Claimed, Outcome, ReadyClass, Status
@@ -197,6 +197,9 @@ class Runtime:
         except (SoftLimit, HardLimit):
             error = ("time_limit_exceeded", "the job ran longer than worker.soft_limit_s allows")
             return Outcome(status=Status.FAILED, error=error, attempts=job.attempts), None
+        except Exception as exc:  # noqa: BLE001  whatever it was, the job must end, not be bought again
+            self.log.error("Job broke", exc=exc)
+            return broken(job), None
         except asyncio.CancelledError:  # drained, stopped by the store, or the loop ends cold
             if run.taken:
                 return None, None

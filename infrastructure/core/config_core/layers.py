@@ -109,7 +109,7 @@ def read_variables(environ: Mapping[str, str], providers: Iterable[str], problem
     names = {**{_variable(key): key for key in leaf_keys()}, **{PREFIX + k: v for k, v in SHORT.items()}}
     flat: Flat = {}
     for variable, value in environ.items():
-        if not variable.startswith(PREFIX) or not value or variable in CLIENT_VARIABLES:
+        if not variable.startswith(PREFIX) or not value.strip() or variable in CLIENT_VARIABLES:
             continue
         plain = variable.removesuffix("_FILE")
         if variable in names:
@@ -118,7 +118,7 @@ def read_variables(environ: Mapping[str, str], providers: Iterable[str], problem
             near = difflib.get_close_matches(variable, names, 1)
             problems.append(f"{variable}: no such setting" + (f"; did you mean {near[0]}?" if near else ""))
     for variable, key in provider_variables(providers).items():
-        if value := environ.get(variable, ""):
+        if value := environ.get(variable, "").strip():
             flat[key] = (value, f"variable {variable}")
     return flat
 
@@ -129,15 +129,24 @@ def read_secrets(environ: Mapping[str, str], folder: Path, providers: Iterable[s
              "HMAC_SECRET": "service.hmac_secret", **provider_variables(providers)}  # fmt: skip
     flat: Flat = {}
     for variable, key in names.items():
-        for path in (folder / variable.lower(), Path(environ.get(f"{variable}_FILE") or "/nonexistent/secret")):
-            explicit = bool(environ.get(f"{variable}_FILE")) and path.name != variable.lower()
-            if not explicit and not path.is_file():
-                continue
-            try:
-                flat[key] = (path.read_text("utf-8").strip(), f"secret {path}")
-            except (OSError, UnicodeDecodeError) as exc:
-                problems.append(f"{path}: the secret for {variable} cannot be read: {type(exc).__name__}")
+        named = environ.get(f"{variable}_FILE", "")
+        paths = [folder / variable.lower()] if (folder / variable.lower()).is_file() else []
+        for path in [*paths, *([Path(named)] if named else [])]:
+            if text := _read_secret(path, variable, problems):
+                flat[key] = (text, f"secret {path}")
     return flat
+
+
+def _read_secret(path: Path, variable: str, problems: list[str]) -> str:
+    """Return a secret's text; an empty file is no secret, one that cannot be read is a fault."""
+    try:
+        if not stat.S_ISREG(path.stat().st_mode) or path.stat().st_size > MAX_FILE_BYTES:
+            problems.append(f"{path}: expected the secret for {variable} to be a small file")
+            return ""
+        return path.read_text("utf-8").strip()
+    except (OSError, UnicodeDecodeError) as exc:
+        problems.append(f"{path}: the secret for {variable} cannot be read: {type(exc).__name__}")
+        return ""
 
 
 def read_common(environ: Mapping[str, str]) -> Flat:
