@@ -55,7 +55,7 @@ class Supervisor:
         self._pause_s = pause_s
         self._grace_s = grace_s
         self._children: list[Child] = []
-        self._keepers: list[asyncio.Task[None]] = []
+        self._keepers: dict[Child, asyncio.Task[None]] = {}
         self._guardian: subprocess.Popen[bytes] | None = None
         self.verdict: asyncio.Future[Verdict] = asyncio.get_running_loop().create_future()
 
@@ -83,8 +83,20 @@ class Supervisor:
         child = Child(spec, environment=self._environment, say=self._say)
         self._children.append(child)
         await self._start(child)
-        self._keepers.append(asyncio.create_task(self._keep(child)))
+        self._keepers[child] = asyncio.create_task(self._keep(child))
         return child
+
+    async def dismiss(self, child: Child) -> None:
+        """End one process for good: ask it, wait as at a stop, kill it when it does not end in time."""
+        keeper = self._keepers.pop(child, None)
+        if keeper is None:
+            return
+        keeper.cancel()
+        await asyncio.gather(keeper, return_exceptions=True)
+        await _end([child], grace_s=self._grace_s)
+        self._tell_guardian("-", child)
+        if child in self._children:
+            self._children.remove(child)
 
     def decide(self, verdict: Verdict) -> None:
         """Say that everything has to stop, and why; the first verdict holds."""
@@ -94,9 +106,9 @@ class Supervisor:
     async def stop(self) -> None:
         """End all processes, stage by stage, within 10 s; what does not end in time is killed."""
         self.decide(Verdict(0))
-        for keeper in self._keepers:
+        for keeper in self._keepers.values():
             keeper.cancel()
-        await asyncio.gather(*self._keepers, return_exceptions=True)
+        await asyncio.gather(*self._keepers.values(), return_exceptions=True)
         self._keepers.clear()
         grace_s = self._grace_s
         for stage in sorted({child.spec.stage for child in self._children}):

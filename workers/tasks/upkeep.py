@@ -30,7 +30,7 @@ def register(app: Celery, process: Process) -> None:
 
 def _works(process: Process) -> dict[str, Work]:
     async def rescue(runtime: Runtime) -> dict[str, Any]:
-        return await upkeep.rescue(runtime.store, ring=runtime.bell.ring, log=runtime.log)
+        return await upkeep.rescue(runtime.store, ring=runtime.bell.ring, log=runtime.log, events=runtime.events)
 
     async def ring(runtime: Runtime) -> dict[str, Any]:
         prefix = runtime.settings.redis.prefix
@@ -77,4 +77,5 @@ async def _once_a_slot(runtime: Runtime, name: str, every_s: float, work: Work) 
                 return {"status": "done_in_this_slot"}
         return await work(runtime)
     except StoreError as exc:
+        runtime.errors.handle(exc, {"operation": name})
         return {"status": exc.code}
