@@ -17,7 +17,7 @@ from typing import Any
 
 from celery import Celery
 from celery.platforms import SecurityWarning  # type: ignore[attr-defined]  # missing in the stubs
-from celery.signals import setup_logging, task_revoked
+from celery.signals import setup_logging
 
 from infrastructure.core.config_core import CoreConfig, Settings, Watcher, get_config
 from infrastructure.core.config_core.process import following, on_hangup
@@ -80,6 +80,7 @@ def run_upkeep(config: CoreConfig) -> int:
     app = make_app(config.settings)
     process = Process(config, kind=queues.UPKEEP, calls_providers=False)
     upkeep.register(app, process)
+    process.beside = upkeep.keep_up
     return _work(app, process, config, queue=queues.UPKEEP, concurrency=UPKEEP_CONCURRENCY)
 
 
@@ -87,7 +88,9 @@ def run_beat(config: CoreConfig) -> int:
     """Run the scheduler; it keeps no file, its entries are all intervals."""
     settings = config.settings
     app = make_app(settings)
-    app.conf.update(beat_schedule=beat_schedule(settings), beat_scheduler="celery.beat:Scheduler")
+    app.conf.update(
+        beat_schedule=beat_schedule(settings), beat_scheduler="workers.beat:Scheduler", task_send_sent_event=False
+    )
     with following(config):
         app.Beat(app=app, quiet=True).run()
     return 0
@@ -149,13 +152,20 @@ def _reload_on_hangup(worker: Any, watcher: Watcher) -> None:
 
 
 def _cancel_revoked(process: Any) -> None:
-    """Let a revoke of a message that still waits cancel the job it was sent for; of a running one the pool does it."""
+    """Let every revoke cancel its job: one whose message still waits, was used for another job, or is long gone, too.
 
-    def revoked(request: Any = None, *, terminated: bool = False, **_: Any) -> None:
-        if not terminated and request is not None and request.args:
-            process.cancel_soon(request.args[0])
+    Celery alone would only drop the message, and the job would be run at the next ring.
+    """
+    from celery.worker import control
 
-    task_revoked.connect(revoked, weak=False)
+    stock = control.Panel.data["revoke"]
+
+    def revoke(state: Any, task_id: Any, *words: Any, **named: Any) -> Any:
+        for one in [task_id] if isinstance(task_id, str) else task_id or ():
+            process.cancel_soon(one)
+        return stock(state, task_id, *words, **named)
+
+    control.Panel.data["revoke"] = revoke
 
 
 def _raise_file_limit() -> None:

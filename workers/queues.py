@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from kombu import Queue
+from kombu import Exchange, Queue
 
 from infrastructure.core.config_core import Settings
 from infrastructure.core.error_core import ConfigError
@@ -74,7 +74,7 @@ def celery_settings(settings: Settings) -> dict[str, Any]:
         "accept_content": ["json"],
         "task_serializer": "json",
         "event_serializer": "json",
-        "task_queues": [Queue(COMPLETIONS), Queue(UPKEEP)],
+        "task_queues": [Queue(name, Exchange(name), routing_key=name) for name in (COMPLETIONS, UPKEEP)],
         "task_default_queue": UPKEEP,
         "task_create_missing_queues": False,
         "task_routes": {TASK_COMPLETION: {"queue": COMPLETIONS}, "upkeep.*": {"queue": UPKEEP}},

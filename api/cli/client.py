@@ -8,7 +8,7 @@ from typing import Any, Self
 
 import httpx
 
-from api.cli.errors import CommandFailed
+from api.cli.errors import EXIT_INTERRUPTED, CommandFailed
 from api.cli.reach import http_url
 from infrastructure.core.config_core import client_defaults, load
 
@@ -60,10 +60,20 @@ class Client:
         self._http.close()
 
     def submit(self, body: dict[str, Any], *, wait_s: float = 0) -> Job:
-        """Submit a completion and wait up to `wait_s` seconds for its end."""
+        """Submit a completion and wait up to `wait_s` seconds for its end.
+
+        Raises:
+            CommandFailed: it was not taken, or a person ended the wait; then the sentence has the job's id.
+        """
         deadline = time.monotonic() + wait_s
-        job = self._ask("POST", "/api/v1/completion", json=body, **_waiting(deadline))
-        return self.wait_for(job, deadline=deadline)
+        job = self._ask("POST", "/api/v1/completion", json=body)
+        try:
+            return self.wait_for(job, deadline=deadline)
+        except KeyboardInterrupt:
+            raise CommandFailed(
+                f"interrupted; job {job['id']} goes on: see `ai-provider jobs show {job['id']}`",
+                status=EXIT_INTERRUPTED,
+            ) from None
 
     def wait_for(self, job: Job, *, deadline: float) -> Job:
         """Return the job when it has ended, or as it is at the deadline (monotonic seconds)."""
@@ -98,11 +108,6 @@ class Client:
                 f"no service answers at {_shown(self.url)}: start it with `ai-provider up`, or name it with --url"
             ) from exc
         return _content(answer, _shown(self.url))
-
-
-def _waiting(deadline: float) -> dict[str, Any]:
-    wait = min(int(deadline - time.monotonic()), WAIT_S)
-    return {"headers": {"Prefer": f"wait={wait}"}, "timeout": wait + TIMEOUT_S} if wait > 0 else {}
 
 
 def _content(answer: httpx.Response, url: str) -> dict[str, Any]:

@@ -63,7 +63,7 @@ def run(wanted: Wanted) -> int:
 
 async def _demo(loaded: Loaded, wanted: Wanted, questions: list[str]) -> int:
     async with _service(loaded, wanted) as place:
-        _introduce(place.settings, wanted.model, len(questions))
+        _introduce(place.settings, wanted.model, len(questions), redis_url=place.redis_url)
         tally = Tally(len(questions))
         work = asyncio.create_task(_work(place, wanted, questions, tally))
         either: list[asyncio.Future[Any]] = [work, place.verdict]
@@ -108,6 +108,7 @@ async def _service(loaded: Loaded, wanted: Wanted) -> AsyncIterator[Place]:
     if port and not reach.is_free(host, port):
         if reach.is_service(url, name=settings.service.name):
             output.say(f"A service already runs at {url}: it is used, and goes on afterwards.")
+            output.say("Its own providers answer, whatever this shell has keys for: real ones cost real money.")
             yield Place(url=url, settings=settings, redis_url=None, verdict=asyncio.get_running_loop().create_future())
             return
         port = 0
@@ -136,12 +137,15 @@ async def _started(loaded: Loaded, plan: Plan) -> AsyncIterator[Place]:
         log.close()
 
 
-def _introduce(settings: Settings, model: str, count: int) -> None:
-    """Say who answers and, where it is a real provider, what that is going to cost.
+def _introduce(settings: Settings, model: str, count: int, *, redis_url: str | None) -> None:
+    """Say who answers and, where it is a real provider, what that is going to cost; `redis_url` None: not our service.
 
     Raises:
         ModelNotFound: nobody does.
     """
+    if redis_url is None:
+        output.say(f"{count} questions go to model {model} there.")
+        return
     if sandbox_wanted(settings):
         output.say(
             f"No provider has a key: the sandbox answers {count} questions. Its answers are made up and cost nothing."

@@ -85,7 +85,7 @@ def _figures(tally: Tally) -> list[tuple[str, str]]:
         *figures,
         ("in flight", str(tally.in_flight)),
         ("tokens", f"{tally.tokens:,}"),
-        ("spent", f"${tally.cost_usd:.4f}"),
+        ("cost", f"${tally.cost_usd:.4f}"),
         ("from cache", str(tally.from_cache)),
         ("s", f"{tally.elapsed_s:.1f}"),
         ("jobs/s", f"{tally.per_s:.1f}"),

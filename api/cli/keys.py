@@ -23,7 +23,10 @@ def create(*, tenant: str, operator: bool, name: str) -> None:
     """Make a key and write it, the only time that it is seen."""
     key = _with_keys(lambda keys: keys.create(tenant, operator=operator, name=name))
     output.say(key)
-    output.note("Keep it now: it is not shown again. From here on every caller of /api needs a key.")
+    output.note(
+        "Keep it now: it is not shown again. Within seconds every caller needs a key; "
+        "this command line takes its own from AI_PROVIDER_API_KEY."
+    )
 
 
 def list_keys(*, as_json: bool) -> None:

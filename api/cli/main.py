@@ -182,7 +182,7 @@ app.add_typer(keys, name="keys")
 @keys.command("create")
 def keys_create(
     *,
-    tenant: Annotated[str, typer.Option(help="Whose jobs it submits and sees.")] = "default",
+    tenant: Annotated[str, typer.Argument(metavar="[TENANT]", help="Whose jobs it submits and sees.")] = "default",
     operator: Annotated[
         bool, typer.Option("--operator", help="May also see providers, metrics and configuration.")
     ] = False,

@@ -16,9 +16,10 @@ from api.cli.crew import WorkerCrew, python
 from api.cli.errors import CommandFailed
 from api.cli.scaling import keep_scaled
 from api.cli.supervisor import Supervisor, Verdict
+from api.keys.auth import is_loopback
 from infrastructure.core.asyncio_core import end_tasks
 from infrastructure.core.config_core import Loaded, Settings, child_environment, data_dir, load, sandbox_wanted
-from infrastructure.core.error_core import StoreUnavailable
+from infrastructure.core.error_core import ConfigError, StoreUnavailable
 from infrastructure.optional.container_core import Bounds
 from infrastructure.optional.embedded_redis.embedded_redis import EmbeddedRedis
 from workers.jobs.load import bounds_of
@@ -33,6 +34,7 @@ REDIS_LOOK_S = 0.5
 LAST_STAGE = 1
 WORKERS = {COMPLETIONS: "worker", UPKEEP: "upkeep"}
 """Kinds of workers, in the order of their start, and what their processes are called."""
+NO_KEY = "no API key was ever made: make one with `ai-provider keys create`, or listen on 127.0.0.1"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,6 +96,7 @@ class Stack:
         async with contextlib.AsyncExitStack() as undo:
             undo.push_async_callback(self._stop_redis)
             self.redis_url = await asyncio.to_thread(self._find_redis)
+            await self._check_door()
             if sandbox_wanted(self.settings):
                 self.sandbox_url = self.settings.sandbox.url or reach.http_url("127.0.0.1", reach.free_port())
             supervisor = Supervisor(environment=self._environment(), say=self._say)
@@ -135,6 +138,20 @@ class Stack:
     async def _stop_scaling(self) -> None:
         if self._scaling is not None:
             await end_tasks([self._scaling])
+
+    async def _check_door(self) -> None:
+        """Refuse an address that other machines reach while nobody needs a key; the front door would refuse it too, later.
+
+        Raises:
+            ConfigError: no key was ever made.
+        """
+        from api.cli.keys import key_store
+
+        if is_loopback(self._plan.host):
+            return
+        async with key_store(self.settings, self.redis_url) as keys:
+            if not await keys.exist():
+                raise ConfigError([f"service.host {self._plan.host} is reachable from other machines and {NO_KEY}"])
 
     async def _stop_redis(self) -> None:
         if self._watch is not None:

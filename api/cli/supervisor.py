@@ -189,7 +189,8 @@ async def _end(children: Iterable[Child], *, grace_s: float) -> None:
 
 def _gave_up(child: Child, status: int, deaths: int) -> Verdict:
     if status == EX_CONFIG:
-        words = "; ".join(list(child.tail)[-CONFIG_LINES:])
+        said_why = [line for line in child.tail if line.startswith(("configuration: ", "ai-provider "))]
+        words = "; ".join((said_why or list(child.tail)[-1:])[-CONFIG_LINES:])
         return Verdict(EX_CONFIG, f"{child.spec.name} refuses to start" + (f"; it said: {words}" if words else ""))
     words = child.tail[-1] if child.tail else ""
     said = f"; its last line: {words}" if words else ""

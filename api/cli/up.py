@@ -12,7 +12,8 @@ from api.cli import output, reach
 from api.cli.errors import CommandFailed
 from api.cli.stack import Plan, Stack
 from api.cli.supervisor import Verdict
-from infrastructure.core.config_core import Loaded, Settings, data_dir, load
+from infrastructure.core.config_core import Environment, Loaded, Settings, data_dir, load, sandbox_wanted
+from infrastructure.core.error_core import ConfigError
 from infrastructure.core.redis_core import shown
 
 
@@ -33,8 +34,23 @@ def run(wanted: Wanted) -> int:
         CommandFailed, ConfigError, StoreUnavailable: it cannot start.
     """
     loaded = load()
+    check_providers(loaded.settings)
     plan = plan_of(loaded, wanted)
     return finish(asyncio.run(_up(loaded, plan)))
+
+
+def check_providers(settings: Settings) -> None:
+    """Refuse to run where nobody could answer.
+
+    Raises:
+        ConfigError: in production no provider has a key, and the sandbox was not asked for by name.
+    """
+    if settings.environment is Environment.PRODUCTION and not settings.in_use() and not sandbox_wanted(settings):
+        raise ConfigError(
+            [
+                "no provider has a key: set OPENAI_API_KEY or the like, or ask for the sandbox by AI_PROVIDER_SANDBOX_MODE=on"
+            ]
+        )
 
 
 def plan_of(loaded: Loaded, wanted: Wanted) -> Plan:

@@ -26,6 +26,7 @@ class BoundedProtocol(HttpToolsProtocol):
     """HTTP/1.1 in which a request's head may not grow for ever nor take for ever: uvicorn bounds neither."""
 
     _head_bytes = 0
+    _loose_bytes = 0
     _head_timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -37,6 +38,27 @@ class BoundedProtocol(HttpToolsProtocol):
         """Stop the clock."""
         self._stop_timer()
         super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """Read on, as long as something comes to an end now and then.
+
+        The parser joins the pieces of an unfinished header or trailer each time one comes: an endless one would cost time
+        without bound, and hold up everybody.
+        """
+        self._loose_bytes += len(data)
+        super().data_received(data)
+        if self._loose_bytes > HEAD_BYTES and not self.transport.is_closing():
+            self.transport.close()
+
+    def on_body(self, body: bytes) -> None:
+        """Pass on a piece of the body."""
+        self._loose_bytes = 0
+        super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        """End a request."""
+        self._loose_bytes = 0
+        super().on_message_complete()
 
     def on_message_begin(self) -> None:
         """Begin a head."""
@@ -52,11 +74,13 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """Count a header."""
+        self._loose_bytes = 0
         self._count(len(name) + len(value))
         super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
         """End a head."""
+        self._loose_bytes = 0
         self._stop_timer()
         super().on_headers_complete()
 

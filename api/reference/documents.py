@@ -107,6 +107,7 @@ READ: Document = {
     "tags": ["jobs"],
     "responses": {
         200: _ok(JobView, "The job as it is.", COMPLETED),
+        202: _ok(JobView, "It was waited for and has not ended.", QUEUED),
         **problems(error_core.JobNotFound, error_core.ValidationFailed, *_AUTH, *_STORE),
     },
 }

@@ -40,7 +40,7 @@ async def read_job(request: Request, job_id: str, caller: Caller, wait: Wait = N
         job = await read()
     if job is None:
         raise _not_found()
-    return answer(job_json(job))
+    return answer(job_json(job), status=202 if wait_s and not job.status.terminal else 200)
 
 
 @router.get("/api/v1/jobs", **documents.LIST)

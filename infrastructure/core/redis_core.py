@@ -20,6 +20,7 @@ CONNECT_TIMEOUT_S = 5.0
 SOCKET_TIMEOUT_S = 30.0
 HEALTH_CHECK_S = 25
 RETRIES = 2
+REFUSING = (exceptions.ReadOnlyError, exceptions.MasterDownError, exceptions.NoScriptError, exceptions.TryAgainError)
 
 
 def connect(
@@ -105,7 +106,7 @@ def store_errors() -> Iterator[None]:
     except exceptions.ResponseError as exc:
         if str(exc).startswith(("OOM", "-OOM")) or "OOM command not allowed" in str(exc):
             raise StoreFull("Redis has reached its memory limit", retry_after_s=5) from exc
-        if str(exc).startswith(("MISCONF", "READONLY", "LOADING", "MASTERDOWN", "NOREPLICAS")):
+        if isinstance(exc, REFUSING) or str(exc).startswith(("MISCONF", "NOREPLICAS", "BUSY")):
             raise StoreUnavailable("Redis does not accept writes now", retry_after_s=2) from exc
         raise
     except (exceptions.ConnectionError, exceptions.TimeoutError, OSError) as exc:

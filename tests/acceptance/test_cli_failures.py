@@ -105,9 +105,9 @@ def test_configuration_is_shown_in_lines_with_origins_and_without_secrets(home: 
 
 
 def test_keys_work_without_a_running_service_and_leave_no_process(home: Home) -> None:
-    key = home.run("keys", "create", "--tenant", "team-a").stdout.strip()
+    key = home.run("keys", "create", "team-a").stdout.strip()
     assert home.run("keys", "list").stdout.split("\t")[:4] == [key.split("_")[1], "team-a", "tenant", "valid"]
     assert home.run("keys", "revoke", key.split("_")[1]).returncode == 0
     assert home.run("keys", "list").stdout.split("\t")[3] == "revoked"
-    assert home.run("keys", "create", "--tenant", "No Tenant").stderr.startswith("error: tenant: expected")
+    assert home.run("keys", "create", "No Tenant").stderr.startswith("error: tenant: expected")
     assert home.processes() == []

@@ -144,7 +144,9 @@ def test_service_for_other_machines_without_a_key_is_refused_and_all_is_stopped(
     try:
         refused = home.start("up", "--host", "0.0.0.0", "--no-flower")
         assert refused.wait() == 78
-        assert re.search(r"error: web refuses to start.*ai-provider keys create", refused.output)
+        assert re.search(
+            r"error: configuration: service.host 0.0.0.0 is reachable.*ai-provider keys create", refused.output
+        )
         assert home.processes() == []
     finally:
         home.remove()

@@ -64,7 +64,7 @@ def stock(table: Table, pool: str, jobs: int, latency_s: float, *, concurrency: 
         worker = subprocess.Popen(
             [sys.executable, "-m", "celery", "-A", "tests.benchmarks.peer_app", "worker", "-P", pool, "-c", str(concurrency),
              "--without-mingle", "--without-gossip", "-l", "error"],
-            env=environment, cwd=ROOT, start_new_session=True, stdout=subprocess.DEVNULL)  # fmt: skip
+            env=environment, cwd=ROOT, start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)  # fmt: skip
         try:
             idle = watch_peak(worker, lambda: fleet.sandbox.counters()["requests"] > 0, within_s=120)
             before, since = usage(worker).cpu_s, time.monotonic()

@@ -259,7 +259,7 @@ def test_it_ends_within_5_s_and_answers_those_who_wait(server: RedisServer) -> N
             started = time.monotonic()
             assert front.stop(signal.SIGTERM) == 0
             assert time.monotonic() - started < 5
-            assert waiting.recv(65_536).startswith(b"HTTP/1.1 200")
+            assert waiting.recv(65_536).startswith(b"HTTP/1.1 202")
         assert front.stderr() == ""
     finally:
         front.remove()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -92,3 +93,18 @@ async def test_draining_a_refused_body_has_an_end(monkeypatch: pytest.MonkeyPatc
     with pytest.raises(BodyTooLarge):
         await body.read_json({"headers": [*HEADERS, (b"content-length", b"99999999999")]}, receive, Limits())
     assert read == 1_000_000
+
+
+@pytest.mark.parametrize("start", [b"X: ", b"X", b"Transfer-Encoding: chunked\r\n\r\n0\r\nT: "])
+async def test_a_header_or_trailer_without_end_is_cut_off(port: int, start: bytes) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(b"POST / HTTP/1.1\r\nHost: localhost\r\n" + start)
+    sent = 0
+    with contextlib.suppress(ConnectionError):
+        while sent < 20_000_000 and not reader.at_eof():
+            writer.write(b"a" * 65_536)
+            await writer.drain()
+            sent += 65_536
+    writer.close()
+
+    assert sent < 20_000_000

@@ -122,7 +122,7 @@ async def mixed_run(store: JobStore, redis: aioredis.Redis) -> None:
     await store.cancel(jobs[1].id, tenant=None)
     await store.give_back(jobs[2].fence)
     await store.retire("w3")
-    for classes in (COMPLETION_CLASSES, (ReadyClass.SUSPECT,)):
+    for classes in (COMPLETION_CLASSES, (ReadyClass.SUSPECT,), (ReadyClass.SUSPECT,)):
         await must_claim(store, "w1", classes=classes)
         await let_die(redis)
         await store.sweep()

@@ -159,6 +159,48 @@ def test_the_jobs_of_a_killed_worker_are_rescued(fleet: Fleet, jobs: JobsClient)
     assert {job["status"] for job in ended} == {"completed"}
 
 
+def test_a_failed_job_is_a_failed_task(fleet: Fleet, jobs: JobsClient) -> None:
+    watcher = sync_redis.Redis.from_url(fleet.redis.url)
+    events = watcher.pubsub()  # type: ignore[no-untyped-call]
+    events.psubscribe("*task.*")
+    fleet.sandbox.set_faults({"preset": "openai-400"})
+    job_id = jobs.submit("refused")
+    assert jobs.wait(job_id)["error"]["code"] == "invalid_provider_request"
+
+    def failed() -> bool:
+        said = events.get_message(timeout=0.1)
+        text = plain(said["data"]) if said is not None and said["type"] == "pmessage" else ""
+        return "task-failed" in text and f"{job_id}: invalid_provider_request" in text
+
+    wait_for(failed, every_s=0, what="the event of the task's failure")
+    events.close()
+    watcher.close()
+
+
+def test_messages_that_nobody_can_read_end_no_worker(fleet: Fleet, jobs: JobsClient) -> None:
+    client = sync_redis.Redis.from_url(fleet.redis.url)
+    for garbage in (b"", b"not json", b"null", b"[]", b"5", b'{"body": "?", "headers": {}, "properties": {}}'):
+        client.lpush("aip:mq:completions", garbage)
+        client.lpush("aip:mq:upkeep", garbage)
+    client.close()
+
+    assert jobs.wait(jobs.submit("after the garbage"))["status"] == "completed"
+    assert fleet.worker.poll() is None
+    assert fleet.upkeep.poll() is None
+
+
+def test_the_jobs_of_a_killed_worker_are_rescued_without_beat_too(fleet: Fleet, jobs: JobsClient) -> None:
+    kill(fleet.beat)
+    slow(fleet)
+    job_id = jobs.submit(SLOW)
+    wait_for(lambda: in_flight(fleet) == 1, what="the call")
+    fleet.sandbox.set_faults()
+    kill(fleet.worker)
+    fleet.start_worker()
+
+    assert jobs.wait(job_id, within_s=40)["status"] == "completed"
+
+
 def test_a_jobs_events_arrive_and_say_nothing_of_its_prompt(fleet: Fleet, jobs: JobsClient) -> None:
     watcher = sync_redis.Redis.from_url(fleet.redis.url)
     heard: list[str] = []

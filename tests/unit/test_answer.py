@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import orjson
 import pytest
 
 from workers.providers.answer import completion, fault
@@ -17,7 +18,7 @@ class Raw:
     def __init__(self, *choices: dict[str, Any], **fields: Any) -> None:
         self._fields = {"id": "c1", "created": 1, "model": "given", "usage": USAGE, "choices": list(choices), **fields}
 
-    def model_dump(self) -> dict[str, Any]:
+    def model_dump(self, *, warnings: bool = True) -> dict[str, Any]:  # noqa: ARG002  as pydantic has it
         return self._fields
 
 
@@ -87,3 +88,18 @@ def test_the_model_asked_stands_in_for_one_that_the_provider_did_not_name() -> N
 )  # fmt: skip
 def test_an_absent_or_impossible_usage_is_unknown(usage: dict[str, Any] | None) -> None:
     assert completion(Raw(said("text"), usage=usage), model="m")["usage"] is None
+
+
+@pytest.mark.parametrize("odd", ["cut \ud83d", 10**30, float("nan")])
+def test_an_answer_that_json_cannot_hold_is_kept_as_far_as_it_goes(odd: object) -> None:
+    answer = Raw(said("said"), id=odd)
+
+    kept = orjson.loads(orjson.dumps(completion(answer, model="m")))
+
+    assert kept["choices"][0]["message"]["content"] == "said"
+
+
+def test_an_impossible_usage_is_none() -> None:
+    usage = {"prompt_tokens": 10**30, "completion_tokens": 1, "total_tokens": 10**30}
+
+    assert completion(Raw(said("x"), usage=usage), model="m")["usage"] is None

@@ -186,3 +186,15 @@ def test_no_command_loads_litellm() -> None:
     names = ("up", "demo", "submit", "jobs", "keys", "config")
     code = f"import sys; from api.cli import {', '.join(names)}; print('litellm' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "False\n"
+
+
+def test_the_demo_says_before_it_starts_what_a_real_provider_may_cost(capsys: pytest.CaptureFixture[str]) -> None:
+    from api.cli.demo import _introduce
+    from infrastructure.core.config_core import load
+
+    _introduce(load({"OPENAI_API_KEY": "sk-of-a-test"}).settings, "default", 40, redis_url="redis://localhost")
+
+    said = capsys.readouterr().out
+    assert "openai/gpt-5-mini answers 40 questions. This is a real provider: it costs real money." in said
+    assert "$" in said
+    assert "sk-of-a-test" not in said

@@ -16,7 +16,7 @@ from tests.support.configuration import Folder
 
 KINDS: dict[str, tuple[str, str, list[Any]]] = {
     "text": ("redis.prefix", "AI_PROVIDER_REDIS_PREFIX", ["one", "two", "three", "four", "five", "six"]),
-    "integer": ("worker.memory_mb", "AI_PROVIDER_WORKER_MEMORY_MB", [101, 102, 103, 104, 105, 106]),
+    "integer": ("worker.memory_mb", "AI_PROVIDER_WORKER_MEMORY_MB", [401, 402, 403, 404, 405, 406]),
     "number": ("jobs.deadline_s", "AI_PROVIDER_JOBS_DEADLINE_S", [1.5, 2.5, 3.5, 4.5, 5.5, 6.5]),
     "truth": ("cache.enabled", "AI_PROVIDER_CACHE_ENABLED", [False, True, False, True, False, False]),
     "list": (

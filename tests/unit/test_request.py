@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from infrastructure.core.config_core import Settings
 from infrastructure.core.error_core import ValidationFailed
 from workers.jobs.request.completion import CompletionRequest, parse_request
+from workers.jobs.request.options import Schema
 
 SETTINGS = Settings()
 USER = {"role": "user", "content": "What is 6 times 7?"}
@@ -259,3 +260,25 @@ def test_the_schema_for_the_reference_can_be_made() -> None:
     schema = CompletionRequest.model_json_schema()
     assert schema["required"] == ["model", "messages"]
     assert schema["additionalProperties"] is False
+
+
+def _chained(links: int) -> dict[str, Any]:
+    """Return a schema of definitions that each name the next one twice."""
+    definitions: dict[str, Any] = {
+        f"d{at}": {"type": "array", "prefixItems": [{"$ref": f"#/$defs/d{at + 1}"}, {"$ref": f"#/$defs/d{at + 1}"}]}
+        for at in range(links)
+    }
+    return {"$defs": {**definitions, f"d{links}": {"type": "string"}}, "$ref": "#/$defs/d0"}
+
+
+@pytest.mark.parametrize("links", [22, 60, 5_000])
+def test_a_schema_that_grows_without_bound_when_its_references_are_expanded_is_refused(links: int) -> None:
+    with pytest.raises(ValueError, match="nodes with its references expanded"):
+        Schema.model_validate({"name": "s", "schema": _chained(links)})
+
+
+def test_a_schema_with_ordinary_and_circular_references_is_accepted() -> None:
+    tree = {"$defs": {"n": {"type": "object", "properties": {"next": {"$ref": "#/$defs/n"}}}}, "$ref": "#/$defs/n"}
+
+    assert Schema.model_validate({"name": "s", "schema": tree}).schema_ == tree
+    assert Schema.model_validate({"name": "s", "schema": _chained(5)})

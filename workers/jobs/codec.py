@@ -34,3 +34,11 @@ def unpack(data: bytes) -> Any:
         return orjson.loads(_local.decompressor.decompress(frame, max_output_size=MAX_UNPACKED_BYTES))
     except (zstandard.ZstdError, ValueError) as exc:
         raise DataCorrupt("expected stored data to be JSON, compressed, got other bytes") from exc
+
+
+def unpacked_bytes(data: bytes) -> int:
+    """Return how many bytes `unpack` would read, without unpacking; the packed size where the frame does not tell."""
+    try:
+        return max(len(data), zstandard.frame_content_size(unseal(data)))
+    except (zstandard.ZstdError, DataCorrupt):
+        return len(data)

@@ -28,7 +28,7 @@ script that ends the job. Whatever else has none is listed in `WITHOUT_EXPIRY`, 
     service:{name}:{id}      string  12 s                      what a process says of itself, as JSON
     cache:{space}:…          -       each its own              cached values and their log: see cache_core/names.py
     ringer                   string  2.4 heartbeats            the ringer's first look found ready jobs without a message
-    slot:{task}:{n}          string  4 intervals               an upkeep task ran in this slot of time
+    slot:{task}              string  4/5 of its interval       an upkeep task ran a moment ago
     mq:*                     -       none: kombu's own         Celery's: lists of messages, bindings
     none                     -       never written             its delete opens scripts that must work on a full Redis
 

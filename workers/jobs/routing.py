@@ -67,7 +67,8 @@ def _explain(settings: Settings, model: str) -> str:
     shown = repr(model[:MAX_NAME])
     provider = model.partition("/")[0]
     if model in settings.models:
-        names = ", ".join(dict.fromkeys(entry.partition("/")[0] for entry in settings.models[model]))
+        providers = dict.fromkeys(entry.partition("/")[0] for entry in settings.models[model])
+        names = ", ".join(name for name in providers if not name.startswith("sandbox"))
         return f"model {shown} has no provider in use; one of these needs a key: {names}"
     if "/" in model and provider in settings.providers:
         return f"model {shown}: provider {provider} is not in use; it is not enabled or has no key"

@@ -11,6 +11,7 @@ from celery.exceptions import CPendingDeprecationWarning
 from celery.worker.consumer import Consumer as StockConsumer
 from celery.worker.state import maybe_shutdown
 from kombu import Connection
+from redis.exceptions import RedisError
 
 from infrastructure.core.logger_core import get_logger
 from workers.pool.hooks import hooks_of
@@ -31,6 +32,12 @@ class Consumer(StockConsumer):
     event_dispatcher: Any
     _flush_events: Callable[[], None]
     _flush_due = False
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        # A message that cannot be read has left the queue, a Redis that refuses writes will take them again.
+        known: tuple[type[Exception], ...] = self.connection_errors  # type: ignore[has-type]  # not in the stubs
+        self.connection_errors = (*known, RedisError, ValueError, TypeError, AttributeError)
 
     def on_connection_error_after_connected(self, exc: Exception) -> None:
         """Forget the BRPOP of the lost connection, then do as Celery does.

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
+import orjson
+
 from infrastructure.optional.validation_core import Rule, RuleSet
+
+SAFE_DIGITS = 18  # always fits 64 bits, which is what orjson writes
+MOST_TOKENS = 2**53
 
 # What OpenAI's chat completion has, and the reasoning text of those who show it. LiteLLM adds fields of its own.
 _MESSAGE = ("tool_calls", "function_call", "refusal", "audio", "annotations", "reasoning_content")
@@ -20,7 +26,7 @@ _TOKENS = ("prompt_tokens", "completion_tokens", "total_tokens")
 
 def completion(answer: Any, *, model: str) -> dict[str, Any]:
     """Return LiteLLM's answer as a plain chat completion; `model` is the name to use when the provider gave none."""
-    raw: dict[str, Any] = answer.model_dump()
+    raw: dict[str, Any] = answer.model_dump(warnings=False)  # a warning would quote the answer
     shaped = {
         "id": raw.get("id"),
         "object": "chat.completion",
@@ -32,7 +38,7 @@ def completion(answer: Any, *, model: str) -> dict[str, Any]:
     }
     if raw.get("service_tier") is not None:
         shaped["service_tier"] = raw["service_tier"]
-    return shaped
+    return _storable(shaped)
 
 
 def fault(result: Mapping[str, Any]) -> str | None:
@@ -63,6 +69,21 @@ GOOD: RuleSet[Mapping[str, Any]] = RuleSet(
 """What makes a completion a good answer; each rule relies on those before it."""
 
 
+def _storable(value: dict[str, Any]) -> dict[str, Any]:
+    """Return what orjson can write: an answer with half an emoji, an endless number or NaN is paid all the same."""
+    try:
+        orjson.dumps(value)
+    except TypeError:
+        text = json.dumps(value, ensure_ascii=False, default=str).encode("utf-8", "replace")
+        mended: dict[str, Any] = json.loads(
+            text,
+            parse_int=lambda digits: int(digits) if len(digits) <= SAFE_DIGITS else None,
+            parse_constant=lambda _: None,
+        )
+        return mended
+    return value
+
+
 def _choice(raw: Mapping[str, Any], index: int) -> dict[str, Any]:
     return {
         "index": raw.get("index", index),
@@ -89,7 +110,9 @@ def _says_something(message: Mapping[str, Any]) -> bool:
 def _usage(raw: Mapping[str, Any] | None) -> dict[str, Any] | None:
     """Return the usage, None when the provider gave none or an impossible one: nothing is made of nothing."""
     tokens = {name: (raw or {}).get(name) for name in _TOKENS}
-    if any(not isinstance(count, int) or count < 0 for count in tokens.values()) or not any(tokens.values()):
+    if any(not isinstance(count, int) or not 0 <= count <= MOST_TOKENS for count in tokens.values()) or not any(
+        tokens.values()
+    ):
         return None
     usage: dict[str, Any] = dict(tokens)
     for name, parts in _USAGE.items():

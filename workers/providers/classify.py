@@ -95,6 +95,7 @@ _NO_MONEY = re.compile(
     r"quota (?:has been |was )?exceeded|(?:out of|no|not enough) credits|billing[_ ](?:hard[_ ]limit|account|details|not)",
     re.IGNORECASE,
 )
+_MALFORMED = re.compile(r"Invalid response object")
 _NO_QUOTA = re.compile(r"insufficient_quota", re.IGNORECASE)
 _NO_MONEY_TEXTS = {400: _NO_MONEY, 403: _NO_MONEY, 429: _NO_QUOTA}
 _SECONDS = re.compile(r"(-?)([0-9]{1,12}(?:\.[0-9]{1,6})?)\Z")
@@ -144,6 +145,8 @@ def _kind(error: BaseException, status: int | None, text: str) -> Kind:
     for parent in type(error).__mro__:
         if kind := _BY_CLASS.get(parent.__name__):
             return kind
+    if _MALFORMED.search(text):
+        return Kind.BAD_ANSWER  # paid, and not to be had otherwise by asking again
     if status is None:
         return Kind.UNAVAILABLE  # a 200 whose body is an error
     if kind := _BY_STATUS.get(status):

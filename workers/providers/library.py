@@ -140,6 +140,7 @@ def load(*, concurrency: int) -> Library:
     os.environ.update(
         {
             "LITELLM_LOCAL_MODEL_COST_MAP": "True",  # else the import downloads a price table
+            "LITELLM_LOCAL_ANTHROPIC_BETA_HEADERS": "True",  # else a call downloads a list of headers
             # For what LiteLLM opens beside our client, whose connector has no limit; read at import.
             "AIOHTTP_CONNECTOR_LIMIT": str(concurrency),
             "AIOHTTP_CONNECTOR_LIMIT_PER_HOST": str(concurrency),

@@ -133,7 +133,12 @@ class LiteLLMManager:
             failure = classify(exc, now=datetime.now(UTC))
             cost = None if failure.kind.may_be_billed else 0.0
             return _Outcome(_booked(target, started, outcome=failure, cost=cost), failure=failure)
-        result = answers.completion(raw, model=target.model)
+        try:
+            result = answers.completion(raw, model=target.model)
+        except Exception:  # noqa: BLE001  a shape that nobody foresaw; it may be billed
+            text = "the provider's answer has a form that is none"
+            failure = Failure(kind=Kind.BAD_ANSWER, status=200, retry_after_s=None, text=text, error_type="BadAnswer")
+            return _Outcome(_booked(target, started, outcome=failure, cost=None), failure=failure)
         price = target.provider.prices.get(target.model)
         cost = None
         if (call.settings or self._settings()).cost_tracking.enabled:
@@ -220,7 +225,7 @@ def _failed(
     said = provider_text(failure.text) or ("no answer in time" if failure.kind is Kind.TIMEOUT else "no answer")
     keys = [one.api_key.get_secret_value() for one in settings.providers.values() if one.api_key]
     return CompletionFailed(
-        redact(f"{target.name}/{target.model}: {said}", secrets=keys),
+        f"{target.name}/{target.model}: {redact(said, secrets=keys)}",
         job_code=DEADLINE_EXCEEDED if late else failure.kind.value,
         attempts=attempts,
         retry_after_s=failure.retry_after_s,

@@ -32,6 +32,7 @@ _PATTERNS: tuple[tuple[re.Pattern[str], str], ...] = (
 )
 _INNER = re.compile(r'"message"\s{0,3}:\s{0,3}("(?:[^"\\]|\\.)*")')
 _PREFIX = re.compile(r"^(?:litellm\.\w+: ?|\w*(?:Error|Timeout)\w*:? ?|\w+Exception(?: \w+)? - )+")
+_INSIDE = re.compile(r",? ?url='[^']*'")  # where LiteLLM names the address that was called
 _ADVICE = re.compile(r"[.\s]*Handle with `litellm\.\w+`\.?\s*$")
 
 
@@ -49,7 +50,7 @@ def redact(text: str, *, secrets: Iterable[str] = ()) -> str:
 
 def provider_text(text: str) -> str:
     """Return what the provider said, out of what LiteLLM made of it: prefixes, JSON around it, advice at its end."""
-    text = text[:_SCANNED_CHARS]
+    text = _INSIDE.sub("", text[:_SCANNED_CHARS].partition("Traceback (most recent call last)")[0])
     if inner := _INNER.search(text):
         try:
             said = json.loads(inner[1], strict=False)

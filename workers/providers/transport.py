@@ -2,10 +2,37 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+
 import httpx
 
+MOST_BODY_BYTES = 32_000_000
 KEEPALIVE_S = 60
 DNS_CACHE_S = 300
+
+
+class _Bounded(httpx.AsyncByteStream):
+    """A body that breaks off when it passes the bound: an endless one would fill the worker's memory."""
+
+    def __init__(self, inner: httpx.AsyncByteStream) -> None:
+        self._inner = inner
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        """Yield the body.
+
+        Raises:
+            httpx.ReadError: it is too long.
+        """
+        seen = 0
+        async for piece in self._inner:
+            seen += len(piece)
+            if seen > MOST_BODY_BYTES:
+                raise httpx.ReadError(f"expected a body of at most {MOST_BODY_BYTES} bytes, got a longer one")
+            yield piece
+
+    async def aclose(self) -> None:
+        """Close the body."""
+        await self._inner.aclose()
 
 
 class SendOnce(httpx.AsyncBaseTransport):
@@ -25,9 +52,12 @@ class SendOnce(httpx.AsyncBaseTransport):
             httpx.ReadError: no connection, or it was lost; without the host, which the job's owner need not know.
         """
         try:
-            return await self._inner.handle_async_request(request)
+            response = await self._inner.handle_async_request(request)
         except (httpx.NetworkError, httpx.RemoteProtocolError) as exc:
             raise httpx.ReadError("the connection to the provider failed", request=request) from exc
+        if isinstance(response.stream, httpx.AsyncByteStream):
+            response.stream = _Bounded(response.stream)
+        return response
 
     async def aclose(self) -> None:
         """Close every connection."""

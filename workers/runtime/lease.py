@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import secrets
 import socket
@@ -12,7 +13,7 @@ from collections.abc import Awaitable, Callable
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from infrastructure.core.error_core import StoreError
+from infrastructure.core.error_core import StoreUnavailable
 from infrastructure.core.logger_core import CoreLogger
 from workers.jobs.store.job_store import JobStore
 
@@ -73,7 +74,11 @@ class Lease:
             StoreError: the store did not answer; the lease runs on.
         """
         asked_at, before = monotonic(), self._running()
-        owned = await self._store.renew(self._owner)
+        try:
+            async with asyncio.timeout(self._heartbeat_s):
+                owned = await self._store.renew(self._owner)
+        except TimeoutError as exc:
+            raise StoreUnavailable("expected a heartbeat to be heard in time, it was not") from exc
         self._renewed_at = asked_at
         for nonce in before - owned.keys():
             self._lost(nonce)
@@ -88,9 +93,9 @@ class Lease:
                 if troubled:
                     self._log.info("Heartbeat is heard again")
                 troubled = False
-            except StoreError as exc:
+            except Exception as exc:  # noqa: BLE001  whatever is wrong with one beat, the next must come
                 if not troubled:
-                    self._log.warning("Heartbeat is not heard", context={"error_type": type(exc).__name__})
+                    self._log.error("Heartbeat is not heard", exc=exc)
                 troubled = True
             await asyncio.sleep(RECONNECT_S if troubled else self._heartbeat_s)
 
@@ -116,8 +121,9 @@ async def listen(redis: Redis, channel: str, heard: Callable[[str], None], *, lo
                 message = await pubsub.get_message(timeout=LISTEN_S)
                 if message is not None:
                     heard(message["data"].decode())
-        except (OSError, RedisError) as exc:
+        except Exception as exc:  # noqa: BLE001  the channel must be heard again, whatever ended it
             log.debug("Channel is lost, connecting again", context={"error_type": type(exc).__name__})
         finally:
-            await pubsub.aclose()  # type: ignore[no-untyped-call]
+            with contextlib.suppress(OSError, RedisError):
+                await pubsub.aclose()  # type: ignore[no-untyped-call]
         await asyncio.sleep(RECONNECT_S)

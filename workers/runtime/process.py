@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
+from typing import Any
 
+from infrastructure.core.asyncio_core import end_tasks
 from infrastructure.core.config_core import CoreConfig
 from workers.jobs.config_events import announced
 from workers.runtime.parts import parts_of
@@ -22,6 +24,8 @@ class Process:
         self._runtime: Runtime | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self.suspect_running = asyncio.Lock()
+        self.beside: Callable[[Process], Coroutine[Any, Any, None]] | None = None
+        """What runs on the loop beside the tasks, until it is cancelled."""
 
     @property
     def runtime(self) -> Runtime:
@@ -38,7 +42,12 @@ class Process:
         async with parts_of(self._runtime, kind=self._kind):
             with announced(self._config, self._runtime.events.publish):
                 await self._runtime.ready(call_providers=self._calls_providers)
-                yield
+                beside = asyncio.create_task(self.beside(self)) if self.beside else None
+                try:
+                    yield
+                finally:
+                    if beside is not None:
+                        await end_tasks([beside])
 
     def cancel_soon(self, job_id: str) -> None:
         """Cancel a job from Celery's thread, without waiting for it."""

@@ -13,6 +13,7 @@ from typing import Any
 
 from redis.asyncio import Redis
 
+from infrastructure.core.asyncio_core import end_tasks
 from infrastructure.core.config_core import CoreConfig, Settings, Snapshot
 from infrastructure.core.error_core import Retry, StoreError
 from infrastructure.core.logger_core import bound_contextvars, get_logger
@@ -21,9 +22,10 @@ from infrastructure.core.performance_core.operations import AI_COMPLETION, CLAIM
 from infrastructure.core.redis_core import connect
 from infrastructure.optional.container_core import Lifetime, Registry
 from infrastructure.optional.event_core import EventBus
-from workers.handlers.completion import complete
+from workers.handlers.completion import broken, complete
 from workers.jobs import topics
 from workers.jobs.bell import Bell
+from workers.jobs.codec import unpacked_bytes
 from workers.jobs.models import Claimed, Outcome, ReadyClass, Status
 from workers.jobs.store.job_store import JobStore
 from workers.pool.bridge import HardLimit, Revoked, SoftLimit
@@ -45,6 +47,8 @@ class Running:
     """A job in this process: its call, and whether somebody else has taken the job from us."""
 
     job: Claimed
+    hint: str = ""
+    """The job whose message this is; what is due may be another one."""
     call: asyncio.Task[tuple[Outcome, Answer | None]] | None = None
     writing: bool = False
     taken: bool = False
@@ -90,12 +94,13 @@ class Runtime:
         self._manager_started = False
         self._admission = Admission(limit_bytes=BODIES_BYTES)
         self._running: dict[str, Running] = {}
+        self._writes: set[asyncio.Task[Summary]] = set()
         self._lease = Lease(
             self.store,
             owner=self.owner,
             heartbeat_s=settings.jobs.heartbeat_s,
             lease_s=settings.jobs.lease_s,
-            running=lambda: frozenset(nonce for nonce, run in self._running.items() if not run.writing),
+            running=lambda: frozenset(self._running),
             lost=self._lose,
             strange=self._give_stranger_back,
             log=self.log,
@@ -134,7 +139,10 @@ class Runtime:
         self.events.publish(topics.WORKER_DRAINING, {"owner": self.owner, "running": len(self._running)})
 
     async def retire(self) -> None:
-        """Hand back what is still owned and leave the fleet."""
+        """Let paid answers be written, hand back what is still owned, and leave the fleet."""
+        if self._writes:
+            _, unwritten = await asyncio.wait(self._writes, timeout=4)
+            await end_tasks(unwritten, within_s=1)
         try:
             await asyncio.wait_for(self.store.retire(self.owner), timeout=5)
         except (StoreError, TimeoutError):
@@ -156,7 +164,7 @@ class Runtime:
         if job is None:
             return {"status": "nothing_ready"}
         with bound_contextvars(job_id=job.id, tenant=job.tenant):
-            async with self._admission.holding(len(job.request)):
+            async with self._admission.holding(unpacked_bytes(job.request)):
                 return await self._run(job)
 
     async def cancel(self, job_id: str) -> None:
@@ -168,13 +176,15 @@ class Runtime:
 
     async def _claim(self, hint: str, classes: Sequence[ReadyClass]) -> Claimed | None:
         async with self._admission.claiming():
+            if self.draining:
+                return None
             if not self._lease.holds():
                 await self._lease.beat()
             nonce = secrets.token_hex(8)
             with self.tracker.track_operation(CLAIM):
                 job = await self.store.claim(self.owner, nonce=nonce, classes=classes, hint=hint or None)
             if job is not None:
-                self._running[nonce] = Running(job)
+                self._running[nonce] = Running(job, hint)
                 if job.deliveries == 1:
                     self.tracker.track_operation(QUEUE_WAIT, job.age_ms)
             return job
@@ -184,11 +194,16 @@ class Runtime:
         try:
             outcome, answer = await self._call(run)
             if outcome is None:
-                return {"job": job.id, "status": "stopped"}
+                return {"job": job.id, "status": "cancelled"}
             run.writing = True
-            return await self._finish(job, outcome, answer)
+            writing = asyncio.create_task(self._finish(job, outcome, answer))
+            self._writes.add(writing)
+            writing.add_done_callback(self._writes.discard)
+            writing.add_done_callback(lambda _: self._running.pop(job.fence.nonce, None))
+            return await asyncio.shield(writing)  # an interrupted body leaves its paid answer to the runtime
         finally:
-            self._running.pop(job.fence.nonce, None)
+            if not run.writing:
+                self._running.pop(job.fence.nonce, None)
 
     async def _call(self, run: Running) -> tuple[Outcome | None, Answer | None]:
         """Make the call; no outcome when the job was taken from us. An interruption by the pool settles the job first."""
@@ -200,12 +215,17 @@ class Runtime:
             if run.taken:
                 run.call.cancel()
             return await self._outcome(run)
-        except Revoked:
-            await self.cancel(job.id)
+        except Revoked:  # by the id of the message, which is the hinted job's; the one that it woke is innocent
+            await self.cancel(run.hint or job.id)
+            if run.hint not in {"", job.id}:
+                await self._hand_back(job)
             raise
         except (SoftLimit, HardLimit):
             error = ("time_limit_exceeded", "the job ran longer than worker.soft_limit_s allows")
             return Outcome(status=Status.FAILED, error=error, attempts=job.attempts), None
+        except Exception as exc:  # noqa: BLE001  whatever it was, the job must end, not be bought again
+            self.log.error("Job broke", exc=exc)
+            return broken(job, exc), None
         except asyncio.CancelledError:  # drained, stopped by the store, or the loop ends cold
             if run.taken:
                 return None, None

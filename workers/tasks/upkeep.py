@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any
 
 from celery import Celery
 
-from infrastructure.core.error_core import StoreError
+from infrastructure.core.error_core import StoreError, StoreFull
 from infrastructure.core.redis_core import store_errors
 from workers import queues
 from workers.handlers import upkeep
@@ -18,6 +19,8 @@ from workers.runtime.runtime import Runtime
 
 LOOKS_REMEMBERED = 2.4  # two looks, with room for one that came late
 LONG_LIMIT_S = 86_400
+SUSPECTS_IN_A_ROW = 1_000
+WITHOUT_BEAT_AFTER = 1.2  # heartbeats; sweeps with a gap of half a lease would rescue nobody
 GRACE_S = 30
 Work = Callable[[Runtime], Awaitable[dict[str, Any]]]
 
@@ -46,7 +49,10 @@ def _works(process: Process) -> dict[str, Work]:
         if process.suspect_running.locked():
             return {"status": "another_runs"}
         async with process.suspect_running:
-            return await runtime.run_job("", classes=(ReadyClass.SUSPECT,))
+            ran = 0
+            while ran < SUSPECTS_IN_A_ROW and "job" in await runtime.run_job("", classes=(ReadyClass.SUSPECT,)):
+                ran += 1
+            return {"ran": ran}
 
     return {
         queues.TASK_RESCUE: rescue,
@@ -57,25 +63,46 @@ def _works(process: Process) -> dict[str, Work]:
 
 
 def _register_one(app: Celery, process: Process, name: str, work: Work) -> None:
+    # Without events: an idle service would fill Flower's list of tasks with upkeep.
     # A suspect's run is as long as its call, so the limits of the short ones are not its limits.
     long = name == queues.TASK_SUSPECT
     soft_s = LONG_LIMIT_S if long else queues.UPKEEP_SOFT_LIMIT_S
 
-    @app.task(name=name, ignore_result=True, soft_time_limit=soft_s, time_limit=soft_s + GRACE_S)
+    @app.task(name=name, ignore_result=True, send_events=False, soft_time_limit=soft_s, time_limit=soft_s + GRACE_S)
     def task(every_s: float) -> dict[str, Any]:
         return await_(_once_a_slot(process.runtime, name, every_s, work))
 
 
+async def keep_up(process: Process) -> None:
+    """Do the short tasks without beat when nobody did them for more than a heartbeat, until cancelled.
+
+    Beat may be dead, its clock set back, or its messages refused by a full Redis; a job must be rescued all the same.
+    """
+    works = _works(process)
+    every_s = process.runtime.settings.jobs.heartbeat_s
+    while True:
+        await asyncio.sleep(WITHOUT_BEAT_AFTER * every_s)
+        for name in (queues.TASK_RESCUE, queues.TASK_EXPIRE, queues.TASK_RING):
+            try:
+                await _once_a_slot(process.runtime, name, WITHOUT_BEAT_AFTER * every_s, works[name])
+            except Exception as exc:  # noqa: BLE001  the next round must come
+                process.runtime.log.error("Upkeep failed", context={"operation": name}, exc=exc)
+
+
 async def _once_a_slot(runtime: Runtime, name: str, every_s: float, work: Work) -> dict[str, Any]:
-    """Run the work unless it ran in this slot of Redis time already."""
+    """Run the work unless it ran less than four fifths of its interval ago, by Redis.
+
+    The mark is a key with that expiry: slots of the clock would drop a message that comes a little early. A Redis too full
+    to take the mark is no reason to wait: what upkeep does frees memory, and doing it twice is harmless.
+    """
+    mark = f"{runtime.settings.redis.prefix}:slot:{name}"
     try:
-        with store_errors():
-            seconds, micros = await runtime.redis.time()
-            slot = int((seconds + micros / 1e6) / every_s)
-            key = f"{runtime.settings.redis.prefix}:slot:{name}:{slot}"
-            if not await runtime.redis.set(key, runtime.owner, nx=True, px=int(every_s * 4_000)):
-                return {"status": "done_in_this_slot"}
-        return await work(runtime)
+        try:
+            with store_errors():
+                free = await runtime.redis.set(mark, runtime.owner, nx=True, px=int(every_s * 800))
+        except StoreFull:
+            free = True
+        return await work(runtime) if free else {"status": "done_in_this_slot"}
     except StoreError as exc:
         runtime.errors.handle(exc, {"operation": name})
         return {"status": exc.code}

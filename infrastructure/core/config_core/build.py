@@ -129,7 +129,7 @@ def _with_sandbox(settings: Settings) -> Settings:
     url = settings.sandbox.url
     if url is None or not sandbox_wanted(settings):
         return settings
-    key, base = SecretStr("sandbox"), url.rstrip("/")
+    key, base = SecretStr("no-key-is-needed-here"), url.rstrip("/")
     accounts = {
         "sandbox": Provider.model_validate(
             {"api_key": key, "base_url": f"{base}/v1", "models": ["sandbox-*"], "prices": SANDBOX_PRICES}

@@ -47,14 +47,14 @@ def read_variables(sources: Sources, providers: Iterable[str], problems: list[st
     names = own_variables(sources, providers)
     flat: Flat = {}
     for variable, value in sources.variables().items():
-        if not variable.startswith(sources.prefix) or not value or variable in CLIENT_VARIABLES:
+        if not variable.startswith(sources.prefix) or not value.strip() or variable in CLIENT_VARIABLES:
             continue
         if variable in names:
             _put(flat, names[variable], value, f"variable {variable}", problems)
         elif variable.removesuffix(FILE_SUFFIX) not in names:
             problems.append(Fault(f"no such setting{did_you_mean(variable, names)}", key=variable, layer="variable"))
     for variable, key in provider_variables(providers).items():
-        if value := sources.environ.get(variable, ""):
+        if value := sources.environ.get(variable, "").strip():
             _put(flat, key, value, f"variable {variable}", problems)
     return flat
 

@@ -8,9 +8,9 @@ megabytes (10^6 bytes), `_bytes` bytes. Ranges are part of the fields and are wh
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import Field, SecretStr
+from pydantic import Field, SecretStr, model_validator
 
 from infrastructure.base.base_config import Environment
 from infrastructure.core.config_core.scaling import Scaling
@@ -94,7 +94,7 @@ class Worker(Section):
 
     concurrency: int = Field(2_000, ge=1, le=20_000)
     """Calls in flight."""
-    memory_mb: int = Field(2_000, ge=100, le=1_000_000)
+    memory_mb: int = Field(2_000, ge=400, le=1_000_000)
     """Resident size above which a worker drains and exits, for its supervisor to start the next."""
     drain_s: Seconds = 30
     """After SIGTERM: how long running jobs may take to end; the rest is handed back."""
@@ -102,6 +102,12 @@ class Worker(Section):
     """Touched every 5 s by a worker that is alive, for a supervisor's health check; empty: none."""
     soft_limit_s: int = Field(86_400, ge=1, le=31_536_000)
     hard_limit_s: int = Field(86_460, ge=1, le=31_536_000)
+
+    @model_validator(mode="after")
+    def _soft_below_hard(self) -> Self:
+        if self.soft_limit_s >= self.hard_limit_s:
+            raise ValueError("expected soft_limit_s to be below hard_limit_s")
+        return self
 
 
 class Price(Section):

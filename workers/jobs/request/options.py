@@ -4,12 +4,58 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import ConfigDict, Field, Tag
+from pydantic import AfterValidator, ConfigDict, Field, Tag
 
 from workers.jobs.request.messages import TextContent
 from workers.jobs.request.wire import Label, Name, Part, either
 
+MOST_SCHEMA_NODES = 10_000
+
+
+def _expanded_nodes(schema: dict[str, Any]) -> int:
+    """Count the nodes of a JSON Schema with each local `$ref` in the place of its definition; a cycle counts once.
+
+    Some wires know no `$ref`, so LiteLLM expands it: thirty definitions that each name the next one twice are a billion.
+    """
+    known: dict[str, int] = {}
+
+    def count(node: Any) -> int:
+        if isinstance(node, dict):
+            reference = node.get("$ref")
+            below = sum(count(value) for value in node.values())
+            return 1 + below + (referred(reference) if isinstance(reference, str) else 0)
+        if isinstance(node, list):
+            return 1 + sum(count(value) for value in node)
+        return 1
+
+    def referred(reference: str) -> int:
+        if reference not in known:
+            known[reference] = 0
+            known[reference] = min(count(_at(schema, reference)), 2 * MOST_SCHEMA_NODES)
+        return known[reference]
+
+    return count({name: part for name, part in schema.items() if name not in {"$defs", "definitions"}})
+
+
+def _at(schema: Any, reference: str) -> Any:
+    for step in reference.removeprefix("#").split("/"):
+        if step:
+            schema = schema.get(step) if isinstance(schema, dict) else None
+    return schema
+
+
+def _bounded(schema: dict[str, Any]) -> dict[str, Any]:
+    try:
+        nodes = _expanded_nodes(schema)
+    except RecursionError:  # a chain of references a thousand long
+        nodes = MOST_SCHEMA_NODES + 1
+    if nodes > MOST_SCHEMA_NODES:
+        raise ValueError(f"expected a schema of at most {MOST_SCHEMA_NODES} nodes with its references expanded")
+    return schema
+
+
 JsonObject = dict[str, Any]
+JsonSchema = Annotated[JsonObject, AfterValidator(_bounded)]
 
 
 class FunctionDefinition(Part):
@@ -17,7 +63,7 @@ class FunctionDefinition(Part):
 
     name: Name
     description: str | None = None
-    parameters: JsonObject | None = None
+    parameters: JsonSchema | None = None
     strict: bool | None = None
 
 
@@ -125,7 +171,7 @@ class Schema(Part):
 
     name: Name
     description: str | None = None
-    schema_: JsonObject | None = Field(None, alias="schema")
+    schema_: JsonSchema | None = Field(None, alias="schema")
     strict: bool | None = None
 
 

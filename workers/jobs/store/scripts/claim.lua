@@ -24,7 +24,11 @@ local function answer(id)
 end
 
 local held = redis.call('HGET', mine, nonce)
-if held then return answer(held) end -- sent again: the first answer was late
+if held then
+  if redis.call('EXISTS', key('job', held)) == 1 then return answer(held) end -- sent again: the first answer was late
+  redis.call('HDEL', mine, nonce)
+  return {'none'}
+end
 
 -- A queue that fills Redis must be able to drain.
 free_first()

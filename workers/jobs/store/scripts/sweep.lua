@@ -5,7 +5,8 @@
 -- sweep                hash  last: the last sweep, since: the first of those without a gap; expires after ten leases
 -- workers              zset  owner -> last heartbeat; a dead one leaves when it has no job
 -- owner:{owner}:jobs   hash  emptied
--- job:{id}             hash  queued again, deaths + 1; a suspect that killed again: failed, code poisoned
+-- job:{id}             hash  queued again, deaths + 1; a suspect whose owner died twice: failed, code poisoned. Once is
+--                            not enough: whoever runs it may be killed for another reason, and no innocent job is buried
 -- dead                 zset  id -> finished: dead letters; expires with the last of them
 -- counters             hash  rescued, poisoned
 --
@@ -45,7 +46,7 @@ end
 
 local function rescue(job)
   job.deaths = (tonumber(job.deaths) or 0) + 1
-  if job.class == 'suspect' then return bury(job) end
+  if job.class == 'suspect' and job.deaths > max_deaths + 1 then return bury(job) end
   if job.deaths >= max_deaths then job.class = 'suspect' end
   redis.call('HSET', key('job', job.id), 'deaths', job.deaths)
   redis.call('PUBLISH', key('stop', job.owner), job.cnonce) -- in case it lives after all
