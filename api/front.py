@@ -3,42 +3,67 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
-from dataclasses import dataclass
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 from redis.asyncio import Redis
 from starlette.types import Scope
 
+from api.events import RecentEvents
 from api.keys.keys import KeyStore
 from api.waiting import Waiters
 from infrastructure.core.config_core import Settings
 from infrastructure.core.error_core import StoreUnavailable
+from infrastructure.core.performance_core import Observation
+from infrastructure.optional.container_core import Registry
+from infrastructure.optional.event_core import EventBus
+from infrastructure.optional.service_discovery import Directory
 from workers.jobs.bell import Bell
 from workers.jobs.store.job_store import JobStore
 
 T = TypeVar("T")
 
+FRONT = "ai_provider.front"
+"""Where a request's scope keeps its front door."""
 SOCKET_TIMEOUT_S = 3.0
 STORE_S = 5.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FrontDoor:
-    """The collaborators of every route."""
+    """The collaborators of every route.
+
+    `settings` are those of one moment: a request sees the ones that held when it was first asked. `latest` gives the ones
+    that hold now, where the process follows its configuration.
+    """
 
     settings: Settings
+    latest: Callable[[], Settings] | None = None
     redis: Redis
     store: JobStore
     keys: KeyStore
     waiters: Waiters
     bell: Bell
+    observation: Observation
+    parts: Registry
+    events: EventBus
+    recent: RecentEvents
+    directory: Directory
 
 
 def front_of(scope: Scope) -> FrontDoor:
-    """Return the front door that a request came in by."""
-    front: FrontDoor = scope["app"].state.front
+    """Return the front door that a request came in by, with one and the same settings whenever the request asks."""
+    front: FrontDoor | None = scope.get(FRONT)
+    if front is None:
+        front = scope[FRONT] = _now(scope["app"].state.front)
     return front
+
+
+def _now(front: FrontDoor) -> FrontDoor:
+    """Return the front door with the settings that hold now."""
+    settings = front.latest() if front.latest else front.settings
+    return front if settings is front.settings else replace(front, settings=settings)
 
 
 async def within(work: Coroutine[Any, Any, T]) -> T:

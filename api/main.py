@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import sys
 
-from infrastructure.core.config_core import Settings, load
+from infrastructure.core.config_core import CoreConfig, Settings, get_config
+from infrastructure.core.config_core.process import following
 from infrastructure.core.error_core import ConfigError
-from infrastructure.core.logger_core import configure_logging
+from infrastructure.core.logger_core import configure_process
 
 EXIT_FAILURE = 1
 EXIT_CONFIG = 78
@@ -16,16 +17,18 @@ EXIT_CONFIG = 78
 def main() -> int:
     """Serve until told to stop; return the exit status: 0, 1 (the address cannot be had), 78 (configuration)."""
     try:
-        settings = load().settings
-        configure_logging(settings.service.name, level=settings.logging.level, output_format=settings.logging.format)
-        return _serve(settings)
+        config = get_config()
+        settings = config.settings
+        configure_process(settings, kind="web")
+        with following(config):
+            return _serve(settings, config)
     except ConfigError as exc:
         for problem in exc.problems:
             _say(problem)
         return EXIT_CONFIG
 
 
-def _serve(settings: Settings) -> int:
+def _serve(settings: Settings, config: CoreConfig) -> int:
     import uvloop
 
     from api.app import create_app
@@ -38,7 +41,7 @@ def _serve(settings: Settings) -> int:
         server.should_exit = True
 
     raise_file_limit()
-    server = Server(create_app(settings, on_open_door=refuse))
+    server = Server(create_app(settings, config=config, on_open_door=refuse))
     service = settings.service
     try:
         listener = listen(service.host, service.port)

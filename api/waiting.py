@@ -12,6 +12,7 @@ from redis.exceptions import RedisError
 from starlette.requests import ClientDisconnect
 from starlette.types import Receive
 
+from infrastructure.core.asyncio_core import end_tasks
 from infrastructure.core.logger_core import CoreLogger, where
 from workers.jobs.models import Job
 
@@ -44,15 +45,35 @@ class Waiters:
 
     def start(self) -> None:
         """Subscribe, in the background, for as long as the process lives."""
+        self._closing = False
         self._task = asyncio.create_task(self._listen_for_ever(), name="waiters")
 
     async def stop(self) -> None:
         """Send everybody home and end the subscription."""
         self.release()
-        if self._task is not None:
-            self._task.cancel()
+        task, self._task = self._task, None
+        if task is not None:
+            task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
-                await self._task
+                await task
+
+    def ping(self) -> None:
+        """Say by an exception that ends are not heard now.
+
+        Raises:
+            ConnectionError: there is no subscription, which comes back with Redis.
+        """
+        if not self.listening:
+            raise ConnectionError("expected a subscription to the ends of jobs, got none")
+
+    def lives(self) -> None:
+        """Say by an exception that the subscription will not come back by itself.
+
+        Raises:
+            RuntimeError: it was not started, or its task has ended.
+        """
+        if self._task is None or self._task.done():
+            raise RuntimeError("expected the subscription's task to go on, got its end")
 
     def release(self) -> None:
         """Let every waiter, now and from now on, come back at once with the job as it is."""
@@ -135,16 +156,14 @@ async def while_connected(receive: Receive, work: Coroutine[Any, Any, T]) -> T:
     Raises:
         ClientDisconnect: nobody is there to be answered.
     """
-    working, gone = asyncio.ensure_future(work), asyncio.ensure_future(_gone(receive))
+    working, gone = asyncio.create_task(work), asyncio.create_task(_gone(receive))
     try:
         await asyncio.wait({working, gone}, return_when=asyncio.FIRST_COMPLETED)
         if working.done():
             return working.result()
         raise ClientDisconnect
     finally:
-        for task in (working, gone):
-            task.cancel()
-        await asyncio.gather(working, gone, return_exceptions=True)
+        await end_tasks([working, gone])
 
 
 async def _gone(receive: Receive) -> None:

@@ -14,7 +14,7 @@ from tests.support.sandbox import sandbox, sandbox_process  # noqa: F401  fixtur
 
 # Tests never spend money: whatever a developer's shell or CI has for providers is not seen here.
 _PREFIXES = ("AI_PROVIDER_", "OPENAI_", "ANTHROPIC_", "GOOGLE_", "GEMINI_", "DEEPSEEK_")
-_NAMES = {"REDIS_URL", "LOG_LEVEL", "CONFIG_DIR", "INFRASTRUCTURE_ENV"}
+_NAMES = {"REDIS_URL", "LOG_LEVEL", "LOG_OUTPUT_DIR", "CONFIG_DIR", "INFRASTRUCTURE_ENV"}
 for _name in [name for name in os.environ if name.startswith(_PREFIXES) or name in _NAMES]:
     if _name != "AI_PROVIDER_TEST_REDIS_SERVER":
         del os.environ[_name]

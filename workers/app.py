@@ -19,9 +19,10 @@ from celery import Celery
 from celery.platforms import SecurityWarning  # type: ignore[attr-defined]  # missing in the stubs
 from celery.signals import setup_logging
 
-from infrastructure.core.config_core import Settings, load
+from infrastructure.core.config_core import CoreConfig, Settings, Watcher, get_config
+from infrastructure.core.config_core.process import following, on_hangup
 from infrastructure.core.error_core import ConfigError
-from infrastructure.core.logger_core import configure_logging
+from infrastructure.core.logger_core import configure_process
 from workers import queues
 from workers.schedule import beat_schedule
 
@@ -32,7 +33,7 @@ FILES = 65_536  # a socket for each call in flight
 
 def main() -> None:
     """Run the process kind that the command line names; exit 78 with every fault when the configuration is bad."""
-    kinds: dict[str, Callable[[Settings], int]] = {
+    kinds: dict[str, Callable[[CoreConfig], int]] = {
         queues.COMPLETIONS: run_completions,
         queues.UPKEEP: run_upkeep,
         "beat": run_beat,
@@ -42,9 +43,9 @@ def main() -> None:
         sys.stderr.write(f"expected a kind of process, one of {', '.join(kinds)}\n")
         sys.exit(EX_USAGE)
     try:
-        settings = load().settings
-        configure_logging(settings.service.name, level=settings.logging.level, output_format=settings.logging.format)
-        sys.exit(kinds[sys.argv[1]](settings))
+        config = get_config()
+        configure_process(config.settings, kind=sys.argv[1])
+        sys.exit(kinds[sys.argv[1]](config))
     except ConfigError as exc:
         sys.stderr.write("".join(f"configuration: {problem}\n" for problem in exc.problems))
         sys.exit(EX_CONFIG)
@@ -59,56 +60,62 @@ def make_app(settings: Settings) -> Celery:
     return app
 
 
-def run_completions(settings: Settings) -> int:
+def run_completions(config: CoreConfig) -> int:
     """Run a completion worker until it is told to stop."""
     from workers.runtime.process import Process
     from workers.tasks import completions
 
+    settings = config.settings
     app = make_app(settings)
-    process = Process(settings, kind=queues.COMPLETIONS, calls_providers=True)
+    process = Process(config, kind=queues.COMPLETIONS, calls_providers=True)
     completions.register(app, process, settings)
-    return _work(app, process, settings, queue=queues.COMPLETIONS, concurrency=settings.worker.concurrency)
+    return _work(app, process, config, queue=queues.COMPLETIONS, concurrency=settings.worker.concurrency)
 
 
-def run_upkeep(settings: Settings) -> int:
+def run_upkeep(config: CoreConfig) -> int:
     """Run an upkeep worker until it is told to stop."""
     from workers.runtime.process import Process
     from workers.tasks import upkeep
 
-    app = make_app(settings)
-    process = Process(settings, kind=queues.UPKEEP, calls_providers=False)
+    app = make_app(config.settings)
+    process = Process(config, kind=queues.UPKEEP, calls_providers=False)
     upkeep.register(app, process)
     process.beside = upkeep.keep_up
-    return _work(app, process, settings, queue=queues.UPKEEP, concurrency=UPKEEP_CONCURRENCY)
+    return _work(app, process, config, queue=queues.UPKEEP, concurrency=UPKEEP_CONCURRENCY)
 
 
-def run_beat(settings: Settings) -> int:
+def run_beat(config: CoreConfig) -> int:
     """Run the scheduler; it keeps no file, its entries are all intervals."""
+    settings = config.settings
     app = make_app(settings)
     app.conf.update(
         beat_schedule=beat_schedule(settings), beat_scheduler="workers.beat:Scheduler", task_send_sent_event=False
     )
-    app.Beat(app=app, quiet=True).run()
+    with following(config):
+        app.Beat(app=app, quiet=True).run()
     return 0
 
 
-def run_flower(settings: Settings) -> int:
+def run_flower(config: CoreConfig) -> int:
     """Run the monitoring UI."""
-    app = make_app(settings)
-    app.start(["flower", f"--address={settings.flower.host}", f"--port={settings.flower.port}"])
+    flower = config.settings.flower
+    app = make_app(config.settings)
+    with following(config):
+        app.start(["flower", f"--address={flower.host}", f"--port={flower.port}"])
     return 0
 
 
 UPKEEP_CONCURRENCY = 16
 
 
-def _work(app: Celery, process: Any, settings: Settings, *, queue: str, concurrency: int) -> int:
+def _work(app: Celery, process: Any, config: CoreConfig, *, queue: str, concurrency: int) -> int:
     from workers.pool.task_pool import TaskPool
 
     # Celery warns of root because pickled messages could run code; these accept JSON only.
     warnings.filterwarnings("ignore", category=SecurityWarning)
     _raise_file_limit()
     _cancel_revoked(process)
+    settings = config.settings
     liveness = settings.worker.liveness_file
     TaskPool.prepare(
         app,
@@ -127,8 +134,21 @@ def _work(app: Celery, process: Any, settings: Settings, *, queue: str, concurre
         without_gossip=True,
         quiet=True,
     )
-    worker.start()
+    with following(config) as watcher:
+        _reload_on_hangup(worker, watcher)
+        worker.start()
     return int(worker.exitcode or 0)
+
+
+def _reload_on_hangup(worker: Any, watcher: Watcher) -> None:
+    """Let SIGHUP reload: Celery, as it starts, makes it a restart of the whole process where there is no terminal."""
+    install = worker.install_platform_tweaks
+
+    def install_ours_too(started: Any) -> None:
+        install(started)
+        on_hangup(watcher)
+
+    worker.install_platform_tweaks = install_ours_too
 
 
 def _cancel_revoked(process: Any) -> None:

@@ -13,6 +13,7 @@ import httpx
 from api.cli.client import ENDED, TIMEOUT_S, WAIT_S, Job, problem
 from api.cli.errors import CommandFailed
 from api.cli.tally import Tally
+from infrastructure.core.asyncio_core import end_tasks
 
 SOURCE = {"source": "ai-provider demo"}
 TRIES = 8
@@ -58,9 +59,7 @@ class Asker:
         try:
             await _all([*left, *jobs])
         finally:
-            for task in (*left, *jobs):
-                task.cancel()
-            await asyncio.gather(*left, *jobs, return_exceptions=True)
+            await end_tasks([*left, *jobs])
         return [(words, job.result()) for words, job in zip(questions, jobs[:keep], strict=False)]
 
     async def _one(self, number: int, question: str) -> Job:

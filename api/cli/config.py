@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Mapping
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, SecretStr
-
 from api.cli import output
-from infrastructure.core.config_core import Provider, Settings, load, sandbox_wanted
-from infrastructure.core.redis_core import shown
+from api.cli.errors import CommandFailed
+from infrastructure.core.config_core import Loaded, Provider, Settings, load, sandbox_wanted
+from infrastructure.core.config_core.explaining import Explanation, explain_key
+from infrastructure.core.config_core.faults import did_you_mean
+from infrastructure.core.config_core.trees import leaves, schema
 
 DEFAULT = "default"
 
@@ -35,6 +35,27 @@ def show(*, as_json: bool) -> None:
         output.table(("key", "value", "origin"), rows)
 
 
+def explain(key: str, *, as_json: bool) -> None:
+    """Write all that is known of one key: its value, what every layer says of it, its meaning, range and names.
+
+    Raises:
+        CommandFailed: there is no such key.
+    """
+    loaded = load()
+    found = explain_key(key, loaded)
+    if found is None:
+        raise CommandFailed(f"{key}: no such setting{did_you_mean(key, _known(loaded))}")
+    if as_json:
+        output.dump(found.as_json())
+    else:
+        _write(found)
+
+
+def write_schema() -> None:
+    """Write the JSON schema of a configuration file."""
+    output.dump(schema())
+
+
 def providers(*, as_json: bool) -> None:
     """Write every configured provider, and whether it is in use or why it is not."""
     settings = load().settings
@@ -48,42 +69,29 @@ def providers(*, as_json: bool) -> None:
         output.note("None has a key: `up` and `demo` use the sandbox, whose answers are made up.")
 
 
-def leaves(value: BaseModel, prefix: str = "") -> Iterable[tuple[str, str]]:
-    """Yield the dotted keys of the configuration with their values as text."""
-    for name in type(value).model_fields:
-        yield from _leaf(f"{prefix}{name}", getattr(value, name))
+def _write(found: Explanation) -> None:
+    output.fields([
+        ("key", found.key),
+        ("value", found.value),
+        ("origin", found.origin),
+        ("means", found.meaning or "-"),
+        ("allowed", found.allowed),
+        ("default", found.default),
+        ("takes effect", found.takes_effect),
+        ("variables", ", ".join(found.variables) or "-"),
+        ("secrets", ", ".join(found.secrets) or "-"),
+    ])  # fmt: skip
+    if found.said:
+        output.say("\nWhat the layers say, the last one holds:")
+        output.table(("layer", "value"), [(origin, value) for origin, value in found.said])
 
 
-def _leaf(key: str, value: Any) -> Iterable[tuple[str, str]]:
-    if isinstance(value, BaseModel):
-        yield from leaves(value, f"{key}.")
-    elif isinstance(value, Mapping):
-        for name, inner in value.items():
-            yield from _leaf(f"{key}.{name}", inner)
-    elif isinstance(value, SecretStr):
-        yield key, _secret(key, value)
-    elif isinstance(value, tuple):
-        yield key, ", ".join(map(str, value))
-    else:
-        yield key, "-" if value is None else _without_credentials(str(value))
-
-
-def _secret(key: str, value: SecretStr) -> str:
-    """Mask a secret; of a URL only its credentials are one."""
-    return shown(value.get_secret_value()) if key.endswith("url") else "********"
-
-
-def _without_credentials(text: str) -> str:
-    if "://" not in text or "@" not in text:
-        return text
-    scheme, _, rest = text.partition("://")
-    return f"{scheme}://{rest.rpartition('@')[2]}"
+def _known(loaded: Loaded) -> list[str]:
+    return [key for key, _ in leaves(loaded.settings)]
 
 
 def _origin(key: str, origins: Mapping[str, str]) -> str:
     """Return where a value comes from; tables such as `models` are known by their own key."""
-    names = {"enabled": "providers.enabled"}
-    key = names.get(key, key)
     found = next((origins[path] for path in origins if key == path or key.startswith(f"{path}.")), DEFAULT)
     return found.rpartition("/")[2] if found.endswith(".yml") else found
 

@@ -21,6 +21,7 @@ from api.cli.questions import SHIPPED, read_questions
 from api.cli.stack import Plan, Stack, embedded_redis
 from api.cli.supervisor import Verdict
 from api.cli.tally import Tally
+from infrastructure.core.asyncio_core import end_tasks
 from infrastructure.core.config_core import Loaded, Settings, client_defaults, data_dir, load, sandbox_wanted
 from workers.jobs.routing import candidates
 
@@ -69,8 +70,7 @@ async def _demo(loaded: Loaded, wanted: Wanted, questions: list[str]) -> int:
         either: list[asyncio.Future[Any]] = [work, place.verdict]
         await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
         if not work.done():
-            work.cancel()
-            await asyncio.gather(work, return_exceptions=True)
+            await end_tasks([work])
             return _stopped(place.verdict.result(), tally, loaded.settings)
         kept = work.result()
         demo_view.answers(kept)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
@@ -18,6 +17,7 @@ from api.cli import output
 from api.cli.client import Job
 from api.cli.submit import answer_text
 from api.cli.tally import Tally, percentile
+from infrastructure.core.asyncio_core import end_tasks
 
 PER_S = 10
 PLAIN_EVERY_S = 2.0
@@ -47,9 +47,7 @@ async def progress(tally: Tally) -> AsyncIterator[None]:
         yield
     finally:
         tally.stop()
-        painter.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await painter
+        await end_tasks([painter])
 
 
 async def _live(tally: Tally) -> None:

@@ -68,9 +68,11 @@ def revoke(key_id: str) -> None:
 async def key_store(settings: Settings, redis_url: str) -> AsyncIterator[KeyStore]:
     """Hold the keys of the service in this Redis."""
     redis = connect(redis_url, max_connections=4)
+    keys = KeyStore(redis, prefix=settings.redis.prefix, secret=hmac_secret(settings))
     try:
-        yield KeyStore(redis, prefix=settings.redis.prefix, secret=hmac_secret(settings))
+        yield keys
     finally:
+        await keys.stop()
         await redis.aclose()
 
 

@@ -79,7 +79,10 @@ def up(
     host: Annotated[
         str | None, typer.Option(help="Address to listen on; another than loopback needs an API key.")
     ] = None,
-    workers: Annotated[int, typer.Option(min=1, max=64, help="Completion workers, one process each.")] = 1,
+    workers: Annotated[
+        int | None,
+        typer.Option(min=1, max=64, help="Completion workers, one process each; else as many as the queue asks for."),
+    ] = None,
     flower: Annotated[bool, typer.Option(help="Run the monitoring UI too.")] = True,
 ) -> None:
     """Start everything (Redis, API, workers, Flower) and keep it running until Ctrl-C."""
@@ -225,6 +228,26 @@ def config_show(*, as_json: Json = False) -> None:
     from api.cli import config as command
 
     command.show(as_json=as_json)
+
+
+@config.command("explain")
+def config_explain(
+    key: Annotated[str, typer.Argument(metavar="KEY", help="Dotted, such as cache.ttl or providers.openai.priority.")],
+    *,
+    as_json: Json = False,
+) -> None:
+    """Explain one setting: what each layer says of it, what it means, what it may be; secrets are masked."""
+    from api.cli import config as command
+
+    command.explain(key, as_json=as_json)
+
+
+@config.command("schema")
+def config_schema() -> None:
+    """Write the JSON schema of a configuration file, with every range."""
+    from api.cli import config as command
+
+    command.write_schema()
 
 
 @config.command("check")

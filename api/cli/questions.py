@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 
 from api.cli.errors import CommandFailed
-from infrastructure.core.config_core.build import REPOSITORY_CONFIG
+from infrastructure.core.config_core.sources import REPOSITORY_CONFIG
 
 SHIPPED = REPOSITORY_CONFIG / "ai-provider" / "examples" / "questions.jsonl"
 MAX_FILE_BYTES = 100_000_000

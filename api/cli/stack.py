@@ -4,21 +4,26 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import sys
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Self
 
 import httpx
 
 from api.cli import reach
 from api.cli.child import Say, Spec
+from api.cli.crew import WorkerCrew, python
 from api.cli.errors import CommandFailed
+from api.cli.scaling import keep_scaled
 from api.cli.supervisor import Supervisor, Verdict
 from api.keys.auth import is_loopback
+from infrastructure.core.asyncio_core import end_tasks
 from infrastructure.core.config_core import Loaded, Settings, child_environment, data_dir, load, sandbox_wanted
 from infrastructure.core.error_core import ConfigError, StoreUnavailable
+from infrastructure.optional.container_core import Bounds
 from infrastructure.optional.embedded_redis.embedded_redis import EmbeddedRedis
+from workers.jobs.load import bounds_of
+from workers.queues import COMPLETIONS, UPKEEP
 
 DRAIN_S = 4.0
 SANDBOX_PACE = ("--latency", "0.4", "--jitter", "0.3")
@@ -27,16 +32,18 @@ READY_S = 60.0
 LOOK_EVERY_S = 0.1
 REDIS_LOOK_S = 0.5
 LAST_STAGE = 1
+WORKERS = {COMPLETIONS: "worker", UPKEEP: "upkeep"}
+"""Kinds of workers, in the order of their start, and what their processes are called."""
 NO_KEY = "no API key was ever made: make one with `ai-provider keys create`, or listen on 127.0.0.1"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """What to run: where the front door listens, how many workers, whether Flower."""
+    """What to run: where the front door listens, how many completion workers (None: as the queue asks), whether Flower."""
 
     host: str
     port: int
-    workers: int = 1
+    workers: int | None = 1
     flower_port: int | None = None
 
 
@@ -52,6 +59,7 @@ class Stack:
         self._say = say
         self._embedded: EmbeddedRedis | None = None
         self._watch: asyncio.Task[None] | None = None
+        self._scaling: asyncio.Task[None] | None = None
         self._supervisor: Supervisor | None = None
         self._undo = contextlib.AsyncExitStack()
         self.url = reach.http_url(plan.host, plan.port)
@@ -93,6 +101,7 @@ class Stack:
                 self.sandbox_url = self.settings.sandbox.url or reach.http_url("127.0.0.1", reach.free_port())
             supervisor = Supervisor(environment=self._environment(), say=self._say)
             self._supervisor = await undo.enter_async_context(supervisor)
+            undo.push_async_callback(self._stop_scaling)
             await self._start_all(supervisor)
             self._undo = undo.pop_all()
         return self
@@ -126,6 +135,10 @@ class Stack:
         self._embedded = embedded_redis(self.settings)
         return self._embedded.start()
 
+    async def _stop_scaling(self) -> None:
+        if self._scaling is not None:
+            await end_tasks([self._scaling])
+
     async def _check_door(self) -> None:
         """Refuse an address that other machines reach while nobody needs a key; the front door would refuse it too, later.
 
@@ -142,8 +155,7 @@ class Stack:
 
     async def _stop_redis(self) -> None:
         if self._watch is not None:
-            self._watch.cancel()
-            await asyncio.gather(self._watch, return_exceptions=True)
+            await end_tasks([self._watch])
         if self._embedded is not None:
             await asyncio.to_thread(self._embedded.stop)
 
@@ -152,8 +164,26 @@ class Stack:
             self._watch = asyncio.create_task(self._keep_redis(self._embedded, supervisor))
         if self.sandbox_url is not None and self.settings.sandbox.url is None:
             await supervisor.run(_sandbox(self.sandbox_url))
-        for spec in _specs(self._plan):
-            await supervisor.run(spec)
+        await supervisor.run(Spec(name="web", command=python("api.main")))
+        crews = [WorkerCrew(kind, name, supervisor) for kind, name in WORKERS.items()]
+        bounds = {crew.kind: self._bounds(crew.kind) for crew in crews}
+        for crew in crews:
+            for _ in range(bounds[crew.kind].minimum):
+                await crew.add()
+        await supervisor.run(Spec(name="beat", command=python("workers.main", "beat")))
+        if self._plan.flower_port is not None:
+            await supervisor.run(Spec(name="flower", command=python("workers.main", "flower")))
+        scaled = [crew for crew in crews if bounds[crew.kind].minimum < bounds[crew.kind].maximum]
+        if scaled:
+            keep = keep_scaled(scaled, bounds, settings=self.settings, redis_url=self.redis_url, say=self._say)
+            self._scaling = asyncio.create_task(keep)
+
+    def _bounds(self, kind: str) -> Bounds:
+        """Return how many workers of a kind there may be; what the person asked for is both bounds."""
+        bounds = bounds_of(self.settings, kind)
+        if kind == COMPLETIONS and self._plan.workers is not None:
+            return replace(bounds, minimum=self._plan.workers, maximum=self._plan.workers)
+        return bounds
 
     async def _keep_redis(self, embedded: EmbeddedRedis, supervisor: Supervisor) -> None:
         """Start the embedded server again when it dies."""
@@ -202,22 +232,7 @@ def embedded_redis(settings: Settings) -> EmbeddedRedis:
     return EmbeddedRedis(data_dir(settings) / "redis", settings.redis.server)
 
 
-def _python(*words: str) -> tuple[str, ...]:
-    return (sys.executable, "-P", "-m", *words)  # -P: a folder named `api` where the user stands is none of ours
-
-
 def _sandbox(url: str) -> Spec:
     # It ends last: a worker that drains has calls there, and they are to succeed.
-    command = _python("workers.providers.sandbox", "--port", url.rpartition(":")[2], *SANDBOX_PACE)
+    command = python("workers.providers.sandbox", "--port", url.rpartition(":")[2], *SANDBOX_PACE)
     return Spec(name="sandbox", command=command, stage=LAST_STAGE)
-
-
-def _specs(plan: Plan) -> list[Spec]:
-    """Return the processes in the order in which they are started: what takes longest to load first."""
-    workers = ["worker"] if plan.workers == 1 else [f"worker.{number}" for number in range(1, plan.workers + 1)]
-    specs = [Spec(name="web", command=_python("api.main"))]
-    specs += [Spec(name=name, command=_python("workers.main", "completions")) for name in workers]
-    specs += [Spec(name=kind, command=_python("workers.main", kind)) for kind in ("upkeep", "beat")]
-    if plan.flower_port is not None:
-        specs.append(Spec(name="flower", command=_python("workers.main", "flower")))
-    return specs

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Self
 
 from api.cli.child import Child, Say, Spec, ending
+from infrastructure.core.asyncio_core import end_tasks
 
 EX_CONFIG = 78
 FAST_S = 20.0
@@ -55,7 +56,7 @@ class Supervisor:
         self._pause_s = pause_s
         self._grace_s = grace_s
         self._children: list[Child] = []
-        self._keepers: list[asyncio.Task[None]] = []
+        self._keepers: dict[Child, asyncio.Task[None]] = {}
         self._guardian: subprocess.Popen[bytes] | None = None
         self.verdict: asyncio.Future[Verdict] = asyncio.get_running_loop().create_future()
 
@@ -83,8 +84,19 @@ class Supervisor:
         child = Child(spec, environment=self._environment, say=self._say)
         self._children.append(child)
         await self._start(child)
-        self._keepers.append(asyncio.create_task(self._keep(child)))
+        self._keepers[child] = asyncio.create_task(self._keep(child))
         return child
+
+    async def dismiss(self, child: Child) -> None:
+        """End one process for good: ask it, wait as at a stop, kill it when it does not end in time."""
+        keeper = self._keepers.pop(child, None)
+        if keeper is None:
+            return
+        await end_tasks([keeper])
+        await _end([child], grace_s=self._grace_s)
+        self._tell_guardian("-", child)
+        if child in self._children:
+            self._children.remove(child)
 
     def decide(self, verdict: Verdict) -> None:
         """Say that everything has to stop, and why; the first verdict holds."""
@@ -94,9 +106,7 @@ class Supervisor:
     async def stop(self) -> None:
         """End all processes, stage by stage, within 10 s; what does not end in time is killed."""
         self.decide(Verdict(0))
-        for keeper in self._keepers:
-            keeper.cancel()
-        await asyncio.gather(*self._keepers, return_exceptions=True)
+        await end_tasks(self._keepers.values())
         self._keepers.clear()
         grace_s = self._grace_s
         for stage in sorted({child.spec.stage for child in self._children}):

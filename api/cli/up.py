@@ -23,7 +23,7 @@ class Wanted:
 
     host: str | None = None
     port: int | None = None
-    workers: int = 1
+    workers: int | None = None
     flower: bool = True
 
 

@@ -12,22 +12,27 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.http.problems import render
 from api.http.trace import KEY, Trace, trace_of
-from infrastructure.core.error_core import InternalError
+from infrastructure.core.error_core import INTERNAL_HTTP_MESSAGE, ErrorHandler, InternalError
 from infrastructure.core.logger_core import CoreLogger, bound_contextvars
+from infrastructure.core.performance_core import PerformanceTracker
+from infrastructure.core.performance_core.operations import REQUEST, named
 
 CLIENT_GONE = 499  # nobody reads it; the log does
+DEFECT = 500
 _SANE = re.compile(rb"[A-Za-z0-9._:-]{1,128}\Z")
 
 
 class Tracing:
-    """Middleware: gives each request an id (the caller's own `X-Request-Id` where it is sane) and logs it once.
+    """Middleware: gives each request an id (the caller's own `X-Request-Id` where it is sane), logs and measures it once.
 
     Bodies and query strings stay out of the log, and of a defect only its type and place get there.
     """
 
-    def __init__(self, app: ASGIApp, *, log: CoreLogger) -> None:
+    def __init__(self, app: ASGIApp, *, log: CoreLogger, tracker: PerformanceTracker, errors: ErrorHandler) -> None:
         self._app = app
         self._log = log
+        self._tracker = tracker
+        self._errors = errors
         # Ids need to be different, not secret: one draw for the process, then a count, saves a system call a request.
         self._process = secrets.token_hex(6)
         self._count = count(1)
@@ -47,9 +52,10 @@ class Tracing:
                 message["headers"] = [*message.get("headers", ()), header]
             await send(message)
 
-        with bound_contextvars(request_id=trace.request_id):
+        with bound_contextvars(request_id=trace.request_id, tenant=None):  # authentication binds the tenant
             try:
-                await self._served(scope, receive, traced)
+                with self._tracker.track_operation(REQUEST):
+                    await self._served(scope, receive, traced)
             finally:
                 self._tell(scope, trace, 1_000 * (time.perf_counter() - started))
 
@@ -60,23 +66,16 @@ class Tracing:
         except ClientDisconnect:
             trace.status = CLIENT_GONE
         except Exception as exc:  # noqa: BLE001  the last resort: whatever it was, the client gets an answer
+            self._errors.handle(exc, {"method": scope["method"]})
             self._log.error("Request failed by a defect", exc=exc)
             if not trace.status:
-                error = InternalError("the service failed; its log has the place under this request id")
-                await render(error, trace.request_id)(scope, receive, send)
+                await render(InternalError(INTERNAL_HTTP_MESSAGE), trace.request_id)(scope, receive, send)
 
     def _tell(self, scope: Scope, trace: Trace, duration_ms: float) -> None:
         route = getattr(scope.get("route"), "path", "-")
-        self._log.info(
-            "Request",
-            context={
-                "method": scope["method"],
-                "route": route,
-                "status": trace.status,
-                "duration_ms": round(duration_ms, 2),
-                "tenant": trace.tenant,
-            },
-        )
+        error = f"http_{trace.status}" if trace.status >= DEFECT else None
+        self._tracker.track_operation(named(REQUEST, f"{scope['method']}.{route}"), duration_ms, error=error)
+        self._log.log_request(scope["method"], route, trace.status, round(duration_ms, 2))
 
 
 def _request_id(scope: Scope) -> str | None:

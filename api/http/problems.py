@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from http import HTTPStatus
 from typing import Any
 
@@ -15,6 +16,8 @@ from starlette.responses import Response
 
 from api.http.trace import trace_of
 from infrastructure.core.error_core import (
+    PROBLEM_TYPE,
+    ErrorHandler,
     InvalidKey,
     MethodNotAllowed,
     MissingKey,
@@ -22,12 +25,13 @@ from infrastructure.core.error_core import (
     RequestError,
     ServiceError,
     ValidationFailed,
+    problem,
+    retry_after_s,
 )
 from workers.jobs.request.faults import sentence
 
 MEDIA_TYPE = "application/problem+json"
-TYPE = "urn:ai-provider:problem:"
-DEFAULT_RETRY_S = 2.0
+TYPE = PROBLEM_TYPE
 MAX_SHOWN = 60
 _BY_STATUS: dict[int, tuple[type[RequestError], str]] = {
     404: (NotFound, "there is nothing at this path"),
@@ -35,25 +39,29 @@ _BY_STATUS: dict[int, tuple[type[RequestError], str]] = {
 }
 
 
-def install(app: FastAPI) -> None:
-    """Have every error that a route or the framework raises answered as a problem."""
-    app.add_exception_handler(ServiceError, _on_service_error)
-    app.add_exception_handler(HTTPException, _on_http_exception)
-    app.add_exception_handler(RequestValidationError, _on_validation_error)
+def install(app: FastAPI, errors: ErrorHandler) -> None:
+    """Have every error that a route or the framework raises handled, and answered as a problem."""
+
+    def answering(of: Callable[[Exception], ServiceError]) -> Callable[[Request, Exception], Response]:
+        def on_error(request: Request, error: Exception) -> Response:
+            told = of(error)
+            errors.handle(told, {"method": request.method, "route": getattr(request.scope.get("route"), "path", None)})
+            response = render(told, trace_of(request.scope).request_id)
+            if isinstance(error, HTTPException) and error.headers and "Allow" in error.headers:
+                response.headers["Allow"] = error.headers["Allow"]
+            return response
+
+        return on_error
+
+    app.add_exception_handler(ServiceError, answering(_of_service_error))
+    app.add_exception_handler(HTTPException, answering(_of_http_exception))
+    app.add_exception_handler(RequestValidationError, answering(_of_validation_error))
 
 
 def render(error: ServiceError, request_id: str) -> Response:
     """Return the answer that tells an error."""
-    body = {
-        "type": TYPE + error.code,
-        "title": error.title,
-        "status": error.status,
-        "detail": error.message,
-        "instance": f"urn:ai-provider:request:{request_id}",
-        "code": error.code,
-        **error.data,
-    }
-    return Response(orjson.dumps(body), error.status, headers=_headers(error), media_type=MEDIA_TYPE)
+    body = orjson.dumps(problem(error, request_id=request_id))
+    return Response(body, error.status, headers=_headers(error), media_type=MEDIA_TYPE)
 
 
 def field_error(field: str, message: str) -> ValidationFailed:
@@ -66,35 +74,29 @@ def _headers(error: ServiceError) -> dict[str, str]:
     if isinstance(error, (MissingKey, InvalidKey)):
         invalid = ', error="invalid_token"' if isinstance(error, InvalidKey) else ""
         headers["WWW-Authenticate"] = f'Bearer realm="ai-provider"{invalid}'
-    wait_s = error.retry_after_s
-    if wait_s is None and error.status == HTTPStatus.SERVICE_UNAVAILABLE:
-        wait_s = DEFAULT_RETRY_S
-    if wait_s is not None:
+    if (wait_s := retry_after_s(error)) is not None:
         headers["Retry-After"] = str(max(1, math.ceil(wait_s)))
     if error.status in {HTTPStatus.REQUEST_ENTITY_TOO_LARGE, HTTPStatus.REQUEST_TIMEOUT}:
         headers["Connection"] = "close"  # what is left of the body is not worth reading
     return headers
 
 
-def _on_service_error(request: Request, error: Exception) -> Response:
+def _of_service_error(error: Exception) -> ServiceError:
     assert isinstance(error, ServiceError)  # noqa: S101  by its registration
-    return render(error, trace_of(request.scope).request_id)
+    return error
 
 
-def _on_http_exception(request: Request, error: Exception) -> Response:
+def _of_http_exception(error: Exception) -> ServiceError:
     assert isinstance(error, HTTPException)  # noqa: S101  by its registration
     kind, message = _BY_STATUS.get(error.status_code, (RequestError, "the request cannot be served as it is"))
-    response = render(kind(message), trace_of(request.scope).request_id)
-    response.headers.update({name: value for name, value in (error.headers or {}).items() if name == "Allow"})
-    return response
+    return kind(message)
 
 
-def _on_validation_error(request: Request, error: Exception) -> Response:
+def _of_validation_error(error: Exception) -> ServiceError:
     """Tell the framework's findings about path and query in our words."""
     assert isinstance(error, RequestValidationError)  # noqa: S101  by its registration
     errors: list[dict[str, Any]] = [
         {"field": str(found["loc"][-1]), "message": sentence(found, got=repr(found["input"])[:MAX_SHOWN])}
         for found in error.errors()
     ]
-    problem = ValidationFailed("a parameter breaks a rule; each is listed in errors", errors=errors)
-    return render(problem, trace_of(request.scope).request_id)
+    return ValidationFailed("a parameter breaks a rule; each is listed in errors", errors=errors)

@@ -14,7 +14,6 @@ class Trace:
     """What the log line of a request tells, filled in as it becomes known."""
 
     request_id: str
-    tenant: str | None = None
     status: int = 0
 
 

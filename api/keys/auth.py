@@ -9,9 +9,9 @@ from starlette.requests import Request
 from starlette.types import Scope
 
 from api.front import FrontDoor, front_of, within
-from api.http.trace import trace_of
 from api.keys.keys import Principal
 from infrastructure.core.error_core import Forbidden, InvalidKey, MissingKey
+from infrastructure.core.logger_core import bind_contextvars
 
 ANONYMOUS = Principal(tenant="default", operator=True, key_id=None)
 
@@ -27,7 +27,20 @@ async def principal(request: Request) -> Principal:
     """
     scope = request.scope
     caller = await within(_principal(front_of(scope), scope))
-    trace_of(scope).tenant = caller.tenant
+    bind_contextvars(tenant=caller.tenant)
+    return caller
+
+
+async def operator(request: Request) -> Principal:
+    """Return who calls, where it is an operator: somebody who sees the whole service, every tenant's part of it.
+
+    Raises:
+        Forbidden: it is a tenant.
+        MissingKey, InvalidKey, StoreUnavailable: as `principal`.
+    """
+    caller = await principal(request)
+    if not caller.operator:
+        raise Forbidden("expected an operator's key (`ai-provider keys create --operator`), got a tenant's")
     return caller
 
 

@@ -6,6 +6,9 @@ service's prefix, without expiry (a key lives until it is revoked, and is listed
     key:{id}   hash   hmac (SHA-256 under the service's secret, hex), tenant, operator (0 or 1), name,
                       created, revoked (ms since 1970, by Redis; `revoked` only when it is)
     keys       set    the id of every key ever made; not empty: callers need a key
+
+What was read is remembered for 5 s in a process's memory alone. Between `start` and `stop` it is forgotten as soon as any
+process revokes the key: see CoreCache, whose log of changes is `cache:ai-provider-keys::log`.
 """
 
 from __future__ import annotations
@@ -21,11 +24,14 @@ from typing import Any
 
 from redis.asyncio import Redis
 
+from infrastructure.core.cache_core import CoreCache
 from infrastructure.core.error_core import InvalidKey, ValidationFailed
 from infrastructure.core.redis_core import store_errors
 
-CACHE_S = 5.0
+CACHE_S = 5
 CACHE_ENTRIES = 10_000
+CACHE_BYTES = 16_000_000
+_ANY_KEY = "any-key"
 MAX_NAME = 100
 _KEY = re.compile(r"aip_([0-9a-f]{12})_[A-Za-z0-9_-]{43}\Z")
 _TENANT = re.compile(r"[a-z0-9_-]{1,64}\Z")
@@ -62,10 +68,25 @@ class KeyStore:
         self._redis = redis
         self._prefix = prefix
         self._secret = secret
-        self._clock = clock
-        self._known: dict[str, tuple[float, Principal]] = {}
-        self._any_until = 0.0
         self._any = False
+        self.cache = CoreCache(
+            "ai-provider-keys",
+            CACHE_ENTRIES,
+            CACHE_S,
+            redis=redis,
+            prefix=prefix,
+            max_bytes=CACHE_BYTES,
+            keep_remote=False,
+            clock=clock,
+        )
+
+    async def start(self) -> None:
+        """Begin to hear of keys that other processes make and revoke. Redis may come later."""
+        await self.cache.start()
+
+    async def stop(self) -> None:
+        """End what `start` began."""
+        await self.cache.close()
 
     async def create(self, tenant: str, *, operator: bool = False, name: str = "") -> str:
         """Make a key for a tenant and return it: the only time that it is seen.
@@ -91,7 +112,8 @@ class KeyStore:
                 pipe.hset(self._at(key_id), mapping=fields)
                 pipe.sadd(self._all, key_id)
                 await pipe.execute()
-        self._any, self._any_until = True, self._clock() + CACHE_S
+        self._any = True
+        await self.cache.delete(_ANY_KEY)
         return key
 
     async def list(self) -> tuple[KeyInfo, ...]:
@@ -107,20 +129,20 @@ class KeyStore:
         return tuple(sorted(found, key=lambda key: (key.created_ms, key.id)))
 
     async def revoke(self, key_id: str) -> bool:
-        """Revoke a key: within 5 s no process knows it any more. False: there is no such key."""
+        """Revoke a key: no front door knows it any more within 100 ms, or 5 s where Redis fails it. False: no such key."""
         with store_errors():
             if not await self._redis.sismember(self._all, key_id):
                 return False
             await self._redis.hsetnx(self._at(key_id), "revoked", str(await self._now_ms()))
-        self._known.clear()
+            digest: Any = await self._redis.hget(self._at(key_id), "hmac")
+        if digest is not None:
+            await self.cache.delete(digest.decode())
         return True
 
     async def exist(self) -> bool:
         """Say whether a key was ever made; then every caller needs one. A no is remembered for 5 s, a yes for good."""
-        if not self._any and self._clock() >= self._any_until:
-            with store_errors():
-                self._any = await self._redis.scard(self._all) > 0
-            self._any_until = self._clock() + CACHE_S
+        if not self._any:
+            self._any = bool(await self.cache.get_or_load(_ANY_KEY, self._look_for_any))
         return self._any
 
     async def authenticate(self, key: str) -> Principal:
@@ -130,16 +152,13 @@ class KeyStore:
             InvalidKey: it is malformed, unknown or revoked (they look the same).
         """
         digest = self._digest(key)
-        until, principal = self._known.get(digest, (0.0, None))
-        if principal is not None and self._clock() < until:
-            return principal
-        principal = await self._look_up(key, digest)
-        if len(self._known) >= CACHE_ENTRIES:
-            self._known.clear()
-        self._known[digest] = (self._clock() + CACHE_S, principal)
-        return principal
+        return Principal(**await self.cache.get_or_load(digest, lambda: self._look_up(key, digest)))
 
-    async def _look_up(self, key: str, digest: str) -> Principal:
+    async def _look_for_any(self) -> bool:
+        with store_errors():
+            return bool(await self._redis.scard(self._all))
+
+    async def _look_up(self, key: str, digest: str) -> dict[str, Any]:
         match = _KEY.match(key)
         key_id = match[1] if match else "0" * 12
         with store_errors():
@@ -148,7 +167,7 @@ class KeyStore:
         same = hmac.compare_digest(row.get(b"hmac", _NOBODY.encode()), digest.encode())
         if not same or not match or b"revoked" in row:
             raise InvalidKey("the API key is not valid")
-        return Principal(tenant=row[b"tenant"].decode(), operator=row[b"operator"] == b"1", key_id=key_id)
+        return {"tenant": row[b"tenant"].decode(), "operator": row[b"operator"] == b"1", "key_id": key_id}
 
     @property
     def _all(self) -> str:

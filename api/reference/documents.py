@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from api.http.problems import MEDIA_TYPE, TYPE
-from api.reference.schemas import Health, JobPage, JobView, Ready
+from api.reference.schemas import EventList, FleetMetrics, Health, JobPage, JobView, QueueList, Ready, ServiceList
 from infrastructure.core import error_core
 from infrastructure.core.error_core import ServiceError
 
@@ -125,6 +125,17 @@ CANCEL: Document = {
         **problems(error_core.JobNotFound, *_AUTH, *_STORE),
     },
 }
+_METRICS = {
+    "logging": {"fleet": {}, "by_instance": {}},
+    "configuration": {"fleet": {}, "by_instance": {}},
+    "caching": {"fleet": {}, "by_instance": {}},
+    "performance": {
+        "processes": 3,
+        "operations": {"ai_completion": {"count": 1280, "error_rate": 0.01, "average_ms": 850.2, "p50_ms": 790.1,
+                                         "p95_ms": 1890.4, "p99_ms": 3120.7, "throughput_per_s": 21.3, "concurrent": 18}},
+    },
+    "instances": [{"instance": "web@host.4711.5f3c1a9b", "kind": "web", "age_ms": 0.0, "uptime_ms": 86400000.0}],
+}  # fmt: skip
 HEALTH: Document = {
     "tags": ["operations"],
     "responses": {200: _ok(Health, "Alive.", {"status": "ok", "service": "ai-provider", "version": "0.1.0"})},
@@ -136,11 +147,61 @@ READY: Document = {
         **problems(error_core.StoreUnavailable),
     },
 }
+METRICS: Document = {
+    "tags": ["operations"],
+    "responses": {
+        200: _ok(
+            FleetMetrics, "The fleet's figures; durations in milliseconds, null where nothing was measured.", _METRICS
+        ),
+        **problems(*_AUTH, *_STORE),
+    },
+}
+_QUEUE = {
+    "kind": "completions", "ready": 412, "oldest_age_s": 3.2, "running": 180,
+    "classes": {"high": {"ready": 0, "oldest_age_s": 0.0}, "normal": {"ready": 412, "oldest_age_s": 3.2},
+                "low": {"ready": 0, "oldest_age_s": 0.0}},
+    "workers": {"now": 1, "recommended": 2, "min": 1, "max": 4},
+}  # fmt: skip
+_SERVICE = {
+    "id": "web@host.4711.5f3c1a9b", "name": "ai-provider", "host": "127.0.0.1", "port": 8005, "health_check": "/health",
+    "tags": ["ai", "llm", "web"],
+    "metadata": {"kind": "web", "version": "0.1.0", "config": "5f3c1a9be07d", "started": "2026-01-05T12:00:00Z"},
+}  # fmt: skip
+_EVENT = {
+    "id": "evt_5f3c1a9be07d42668f10c2aa5f3c1a9b", "topic": "provider.failover", "source": "completions@host.4712.0c2aa5f3",
+    "at": "2026-01-05T12:00:00.000Z",
+    "data": {"from_provider": "openai", "to_provider": "anthropic", "reason": "rate_limited", "failover_time_ms": 125.5},
+}  # fmt: skip
+QUEUES: Document = {
+    "tags": ["operations"],
+    "responses": {
+        200: _ok(QueueList, "One entry for each kind of worker.", {"object": "list", "data": [_QUEUE]}),
+        **problems(*_AUTH, *_STORE),
+    },
+}
+SERVICES: Document = {
+    "tags": ["operations"],
+    "responses": {
+        200: _ok(ServiceList, "The processes that live.", {"object": "list", "data": [_SERVICE]}),
+        **problems(*_AUTH, *_STORE),
+    },
+}
+EVENTS: Document = {
+    "tags": ["operations"],
+    "responses": {
+        200: _ok(EventList, "The latest events, newest first.", {"object": "list", "data": [_EVENT]}),
+        **problems(error_core.ValidationFailed, *_AUTH, *_STORE),
+    },
+}
 BY_ROUTE: dict[tuple[str, str], Document] = {
     ("post", "/api/v1/completion"): SUBMIT,
     ("get", "/api/v1/jobs/{job_id}"): READ,
     ("get", "/api/v1/jobs"): LIST,
     ("post", "/api/v1/jobs/{job_id}/cancel"): CANCEL,
+    ("get", "/api/v1/infrastructure/metrics"): METRICS,
+    ("get", "/api/v1/queues"): QUEUES,
+    ("get", "/api/v1/infrastructure/services"): SERVICES,
+    ("get", "/api/v1/events"): EVENTS,
     ("get", "/health"): HEALTH,
     ("get", "/health/ready"): READY,
 }

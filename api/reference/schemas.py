@@ -88,6 +88,93 @@ class Problem(BaseModel):
     errors: list[FieldProblem] | None = Field(None, description="Every fault of the request, where there are several.")
 
 
+class InstanceView(BaseModel):
+    """A process of the fleet, and how old what it said last is."""
+
+    instance: str
+    kind: str
+    age_ms: float
+    uptime_ms: float
+
+
+class FleetMetrics(BaseModel):
+    """What the fleet measures of itself: sections hold `fleet` (sums) and `by_instance`; performance is merged."""
+
+    logging: dict[str, Any]
+    configuration: dict[str, Any]
+    caching: dict[str, Any]
+    performance: dict[str, Any]
+    instances: list[InstanceView]
+
+
+class WorkerNumbers(BaseModel):
+    """How many processes of a kind live, would do, and are allowed."""
+
+    now: int
+    recommended: int
+    min: int
+    max: int
+
+
+class ClassLoad(BaseModel):
+    """Jobs of one class that wait."""
+
+    ready: int
+    oldest_age_s: float
+
+
+class QueueLoad(ClassLoad):
+    """What one kind of worker has to do."""
+
+    kind: str
+    running: int
+    classes: dict[str, ClassLoad]
+    workers: WorkerNumbers
+
+
+class QueueList(BaseModel):
+    """The load of every kind of worker."""
+
+    object: Literal["list"]
+    data: list[QueueLoad]
+
+
+class ServiceView(BaseModel):
+    """A process in the directory of services."""
+
+    id: str
+    name: str
+    host: str
+    port: int | None
+    health_check: str | None
+    tags: list[str]
+    metadata: dict[str, Any]
+
+
+class ServiceList(BaseModel):
+    """The processes that live."""
+
+    object: Literal["list"]
+    data: list[ServiceView]
+
+
+class EventView(BaseModel):
+    """Something that happened in the fleet."""
+
+    id: str
+    topic: str = Field(description="Words joined by dots.")
+    source: str = Field(description="The process that says so.")
+    at: datetime
+    data: dict[str, Any]
+
+
+class EventList(BaseModel):
+    """Events, newest first."""
+
+    object: Literal["list"]
+    data: list[EventView]
+
+
 class Health(BaseModel):
     """The process lives."""
 

@@ -16,11 +16,12 @@ from api.reference import documents
 from api.views import answer, job_json
 from api.waiting import while_connected
 from infrastructure.core.error_core import JobNotFound
+from infrastructure.core.performance_core.operations import SUBMIT
 from workers.jobs.codec import pack
 from workers.jobs.ids import new_job_id
 from workers.jobs.models import Job, NewJob, Priority
+from workers.jobs.request.business import check_business
 from workers.jobs.request.completion import parse_request
-from workers.jobs.routing import candidates
 
 router = APIRouter()
 
@@ -33,7 +34,8 @@ async def submit(request: Request, caller: Annotated[Principal, Depends(principa
     wait_s = preferred_wait(headers, limit_s=front.settings.limits.wait_s)
     body = await read_json(request.scope, request.receive, front.settings.limits)
     new = _new_job(body, caller.tenant, front, idempotency(headers, body))
-    submitted = await within(front.store.submit(new))
+    with front.observation.tracker.track_operation(SUBMIT):
+        submitted = await within(front.store.submit(new))
     if submitted.created:
         front.bell.ring(new.id)
     job = await _look(request, front, submitted.job_id, caller.tenant, wait_s)
@@ -46,7 +48,7 @@ async def submit(request: Request, caller: Annotated[Principal, Depends(principa
 
 def _new_job(body: Any, tenant: str, front: FrontDoor, idempotency: tuple[str, str] | None) -> NewJob:
     asked = parse_request(body, front.settings)
-    candidates(front.settings, asked.model)  # a model that nobody answers to is told now, not by a failed job
+    check_business(asked, front.settings)  # what nobody can serve is told now, not by a failed job
     return NewJob(
         id=new_job_id(),
         tenant=tenant,

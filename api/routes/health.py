@@ -5,10 +5,9 @@ from __future__ import annotations
 import asyncio
 
 from fastapi import APIRouter, Request
-from redis.exceptions import RedisError
 from starlette.responses import Response
 
-from api.front import FrontDoor, front_of
+from api.front import front_of
 from api.reference import documents
 from api.views import answer
 from infrastructure.core.error_core import StoreUnavailable
@@ -27,18 +26,9 @@ async def health(request: Request) -> Response:
 @router.get("/health/ready", **documents.READY)
 async def ready(request: Request) -> Response:
     """Say whether jobs can be taken and waited for."""
-    front = front_of(request.scope)
-    checks = {"redis": await _answers(front), "subscription": front.waiters.listening}
-    missing = [name for name, there in checks.items() if not there]
+    pings = front_of(request.scope).parts.get_pings()
+    asked = await asyncio.gather(*(ping.ping(deadline_s=PING_S) for ping in pings))
+    missing = [one.name for one in asked if not one.ok]
     if missing:
         raise StoreUnavailable(f"not ready, missing: {', '.join(missing)}", missing=missing)
-    return answer({"status": "ready", "checks": dict.fromkeys(checks, "ok")})
-
-
-async def _answers(front: FrontDoor) -> bool:
-    try:
-        async with asyncio.timeout(PING_S):
-            await front.redis.ping()
-    except (RedisError, OSError, TimeoutError):
-        return False
-    return True
+    return answer({"status": "ready", "checks": {one.name: "ok" for one in asked}})

@@ -21,4 +21,7 @@ async def end_tasks(tasks: Collection[asyncio.Task[Any]], *, within_s: float = 5
         for task in pending:
             task.cancel()
         _, pending = await asyncio.wait(pending, timeout=AGAIN_S)
+    for task in tasks:  # how they ended is nobody's business any more: asyncio must not complain
+        if task.done() and not task.cancelled():
+            task.exception()
     return not pending

@@ -4,12 +4,19 @@ from __future__ import annotations
 
 import platform
 import sys
+from collections.abc import Callable
 
 import psutil
 
-from tests.benchmarks import in_flight, throughput
+from tests.benchmarks import cache, config_reloads, in_flight, infrastructure_costs, throughput
 
-MEASUREMENTS = {"throughput": throughput.measure, "in_flight": in_flight.measure}
+MEASUREMENTS: dict[str, Callable[[], None]] = {
+    "throughput": throughput.measure,
+    "in_flight": in_flight.measure,
+    "cache": cache.measure,
+    "config_reloads": config_reloads.measure,
+    "infrastructure": infrastructure_costs.measure,
+}
 
 
 def main() -> None:

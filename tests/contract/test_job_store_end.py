@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import replace
 
 import pytest
 import redis.asyncio as aioredis
@@ -49,6 +50,17 @@ async def test_a_failure_keeps_its_error_attempts_and_cost(store: JobStore) -> N
     after = await read(store, job_id)
     assert (after.status, after.error, after.result) == (Status.FAILED, ("bad_answer", "nothing in it"), None)
     assert (after.attempts, after.cost_usd) == ((ATTEMPT,), 0.25)
+
+
+async def test_the_version_that_a_job_ran_under_takes_the_place_of_the_one_it_came_under(
+    store: JobStore, redis: aioredis.Redis
+) -> None:
+    ran, [never_ran] = await submitted(store), await submitted(store)
+    job = await must_claim(store)
+    assert await store.complete(job.fence, replace(success(), config_version="v2"), nonce=nonce())
+    await store.cancel(never_ran, tenant="default")
+    assert await redis.hget(f"aip:job:{ran[0]}", "cfg") == b"v2"
+    assert await redis.hget(f"aip:job:{never_ran}", "cfg") == b"v1"
 
 
 async def test_an_outcome_that_is_no_end_is_refused(store: JobStore) -> None:

@@ -20,6 +20,7 @@ from api.front import FrontDoor
 from api.keys.keys import KeyStore
 from infrastructure.core.config_core import load
 from tests.support.front_door import BODY, RESULT, SANDBOX, complete_next
+from tests.support.logs import caught_log
 from tests.support.waiting import eventually
 from workers.jobs.models import Status
 
@@ -294,46 +295,36 @@ async def test_a_sane_request_id_is_kept_and_another_is_replaced(client: httpx.A
 
 
 async def test_a_defect_is_a_500_without_its_inside(
-    client: httpx.AsyncClient, front: FrontDoor, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    client: httpx.AsyncClient, front: FrontDoor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def broken(*_: object, **__: object) -> None:
         raise RuntimeError("planted secret")
 
     monkeypatch.setattr(type(front.store), "get", broken)
-    response = await client.get(f"/api/v1/jobs/{UNKNOWN}")
+    with caught_log() as log:
+        response = await client.get(f"/api/v1/jobs/{UNKNOWN}")
     told = problem(response, 500, "internal_error")
     assert "planted" not in json.dumps(told)
-    assert "planted" not in caplog.text
+    assert "planted" not in log.text
+    (line,) = [
+        line for line in log.lines if line["level"] == "ERROR" and line["message"] == "Request failed by a defect"
+    ]
+    assert line["context"]["error_type"] == "RuntimeError"
+    assert line["context"]["at"].endswith(" in broken")
 
 
-async def test_each_request_is_logged_once_without_body_and_query(
-    client: httpx.AsyncClient, capsys: pytest.CaptureFixture[str]
-) -> None:
-    import logging
-    import sys
-
-    import structlog
-
-    from infrastructure.core.logger_core import configure_logging
-
-    handlers, level = logging.getLogger().handlers[:], logging.getLogger().level
-    configure_logging("ai-provider", stream=sys.stderr)
-    try:
+async def test_each_request_is_logged_once_without_body_and_query(client: httpx.AsyncClient) -> None:
+    with caught_log() as log:
         await client.post(
             "/api/v1/completion?planted=1", json={**BODY, "user": "planted"}, headers={"X-Request-Id": "r1"}
         )
-    finally:
-        structlog.reset_defaults()
-        logging.getLogger().handlers[:] = handlers
-        logging.getLogger().setLevel(level)
-    lines = [json.loads(line) for line in capsys.readouterr().err.splitlines()]
-    (line,) = [line for line in lines if line["message"] == "Request"]
+    (line,) = [line for line in log.lines if line["message"] == "Request"]
     context = line["context"]
     assert context.pop("duration_ms") > 0
     assert context == {
-        "method": "POST", "route": "/api/v1/completion", "status": 202, "request_id": "r1", "tenant": "default"
+        "method": "POST", "path": "/api/v1/completion", "status_code": 202, "request_id": "r1", "tenant": "default"
     }  # fmt: skip
-    assert "planted" not in json.dumps(lines)
+    assert "planted" not in log.text
 
 
 async def test_ready_tells_what_there_is(client: httpx.AsyncClient) -> None:

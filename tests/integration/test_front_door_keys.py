@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 
 import pytest
 from redis.asyncio import Redis
@@ -10,6 +11,7 @@ from redis.asyncio import Redis
 from api.keys.keys import CACHE_S, KeyStore, Principal
 from infrastructure.core.error_core import InvalidKey, StoreUnavailable, ValidationFailed
 from infrastructure.core.redis_core import connect
+from tests.support.waiting import eventually
 
 pytestmark = pytest.mark.anyio
 SECRET = b"s" * 32
@@ -87,6 +89,47 @@ async def test_a_revoked_key_is_refused_here_at_once_and_elsewhere_within_its_me
     assert (await keys.list())[0].revoked_ms == after.revoked_ms
 
 
+async def test_what_is_revoked_or_made_elsewhere_is_noticed_by_a_front_door_that_listens(
+    redis_url: str, redis: Redis
+) -> None:
+    """Within 100 ms at p99.9 (`python -m tests.benchmarks cache`); a loaded machine gets more here, but not the 5 s."""
+    client = connect(redis_url, max_connections=8)
+    door, elsewhere = KeyStore(client, prefix="aip", secret=SECRET), another(redis)
+    await door.start()
+    try:
+        await eventually(lambda: door.cache.listening)
+        assert not await door.exist()
+        key = await elsewhere.create("a")
+        await eventually(door.exist, within_s=1)
+        for _ in range(5):
+            assert (await door.authenticate(key)).tenant == "a"
+            await elsewhere.revoke((await elsewhere.list())[-1].id)
+            await eventually(partial(_refused, door, key), within_s=1)
+            key = await elsewhere.create("a")
+    finally:
+        await door.stop()
+        await client.aclose()
+
+
+async def test_a_key_revoked_while_it_is_looked_up_is_not_remembered(
+    keys: KeyStore, redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key = await keys.create("a")
+    (info,) = await keys.list()
+    read = redis.hgetall
+
+    async def overtaken(name: str) -> object:
+        row = await read(name)
+        await keys.revoke(info.id)
+        return row
+
+    monkeypatch.setattr(redis, "hgetall", overtaken)
+    await keys.authenticate(key)
+    monkeypatch.undo()
+    with pytest.raises(InvalidKey):
+        await keys.authenticate(key)
+
+
 async def test_revoking_here_forgets_here(keys: KeyStore) -> None:
     key = await keys.create("a")
     await keys.authenticate(key)
@@ -135,3 +178,11 @@ async def test_without_redis_the_error_says_so() -> None:
         with pytest.raises(StoreUnavailable):
             await attempt
     await client.aclose()
+
+
+async def _refused(keys: KeyStore, key: str) -> bool:
+    try:
+        await keys.authenticate(key)
+    except InvalidKey:
+        return True
+    return False

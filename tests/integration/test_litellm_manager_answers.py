@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
+from infrastructure.core.config_core.sections import CostTracking
 from tests.support.providers import StartManager, account, call, requests, settings_of, text_of
 from tests.support.sandbox import UNRESOLVABLE, SandboxProcess
 from workers.providers.litellm_manager import CompletionFailed
@@ -155,3 +157,17 @@ async def test_an_unsupported_parameter_goes_to_the_next_candidate_and_else_fail
         await manager.completion(call(logit_bias={"1": 5.0}))
     assert failed.value.job_code == "unsupported_parameter"
     assert requests(sandbox, "first") == 0
+
+
+async def test_where_cost_tracking_is_off_nothing_is_priced_and_a_call_goes_by_the_settings_it_brings(
+    sandbox: SandboxProcess, start_manager: StartManager
+) -> None:
+    settings = settings_of(only=account(sandbox, "only"))
+    manager = await start_manager(settings)
+    unpriced = settings.model_copy(update={"version": "other", "cost_tracking": CostTracking(enabled=False)})
+
+    answer = await manager.completion(replace(call(), settings=unpriced))
+
+    assert answer.usage is not None
+    assert (answer.cost_usd, answer.attempts[0].cost_usd) == (None, None)
+    assert (await manager.completion(call())).cost_usd is not None

@@ -6,10 +6,12 @@ import base64
 import json
 import signal
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 import redis as sync_redis
 
+from infrastructure.core.config_core import load
 from tests.support.fleet import Fleet, kill
 from tests.support.jobs_client import JobsClient
 from tests.support.waiting import wait_for
@@ -221,3 +223,53 @@ def test_a_jobs_events_arrive_and_say_nothing_of_its_prompt(fleet: Fleet, jobs: 
     for kind in ("task-sent", "task-received", "task-started"):
         assert any(kind in text and job_id in text for text in heard), kind
     assert not any(planted in text for text in heard)
+
+
+def test_a_job_whose_request_was_damaged_fails_with_a_clear_code(fleet: Fleet, jobs: JobsClient) -> None:
+    client = sync_redis.Redis.from_url(fleet.redis.url)
+    worker = fleet.worker
+    worker.send_signal(signal.SIGSTOP)
+    try:
+        damaged, sound = jobs.submit("this one is damaged"), jobs.submit("this one is not")
+        request = client.hget(f"aip:job:{damaged}", "req")
+        assert isinstance(request, bytes)
+        client.hset(f"aip:job:{damaged}", "req", request[:-3] + b"xyz")
+    finally:
+        worker.send_signal(signal.SIGCONT)
+    client.close()
+
+    job = jobs.wait(damaged)
+
+    assert (job["status"], job["error"]["code"]) == ("failed", "data_corrupt")
+    assert "expected stored data to be as it was written" in job["error"]["message"]
+    assert job["attempts"] == []
+    assert jobs.wait(sound)["status"] == "completed"
+
+
+def test_the_fleet_is_in_the_directory_and_its_failovers_are_heard(fleet: Fleet, jobs: JobsClient) -> None:
+    services = jobs.get("/api/v1/infrastructure/services")["data"]
+    assert {one["metadata"]["kind"] for one in services} == {"web", "completions", "upkeep"}
+
+    fleet.sandbox.set_faults({"preset": "openai-500"})
+    job = jobs.wait(jobs.submit("who else knows?", model="default"))
+
+    assert job["status"] == "completed"
+
+    def told() -> list[dict[str, Any]]:
+        data: list[dict[str, Any]] = jobs.get("/api/v1/events?topic=provider.failover")["data"]
+        return [event for event in data if event["data"]["job_id"] == job["id"]]
+
+    (event,) = wait_for(told, what="the failover is heard")
+    assert event["data"]["from_provider"] == "sandbox"
+    assert event["data"]["to_provider"] == "sandbox-anthropic"
+
+
+def test_a_job_records_the_version_of_the_worker_that_ran_it(fleet: Fleet, jobs: JobsClient) -> None:
+    job_id = jobs.submit("under which configuration?")
+    jobs.wait(job_id)
+    client = sync_redis.Redis.from_url(fleet.redis.url)
+    recorded = client.hget(f"aip:job:{job_id}", "cfg")
+    client.close()
+
+    # The two processes differ in their variables, so in their versions: the worker's is the one that counts.
+    assert recorded == load(fleet.environment(**fleet.worker_env)).settings.version.encode()

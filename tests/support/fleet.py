@@ -66,10 +66,10 @@ class Fleet:
         return {**os.environ, "REDIS_URL": self.redis.url, "AI_PROVIDER_SANDBOX_URL": self.sandbox.url,
                 "AI_PROVIDER_DATA_DIR": str(self.folder), "LOG_LEVEL": "warning", "PYTHONPATH": str(ROOT), **more}  # fmt: skip
 
-    def start_web(self) -> None:
+    def start_web(self, **variables: str) -> None:
         """Start the front door and wait until it is ready."""
         self.url = f"http://127.0.0.1:{(port := free_port())}"
-        self.web = self._start("api.main", AI_PROVIDER_PORT=str(port), AI_PROVIDER_HOST="127.0.0.1")
+        self.web = self._start("api.main", AI_PROVIDER_PORT=str(port), AI_PROVIDER_HOST="127.0.0.1", **variables)
         wait_for(self._ready, within_s=20, what="the front door")
 
     def start_worker(self, **variables: str) -> subprocess.Popen[bytes]:

@@ -13,6 +13,7 @@ from typing import Any
 
 import redis.asyncio as aioredis
 
+from infrastructure.core.asyncio_core import end_tasks
 from infrastructure.core.redis_core import connect
 from workers.jobs import codec, keys
 from workers.jobs.ids import new_job_id
@@ -40,8 +41,7 @@ async def overheard(redis: aioredis.Redis, *channels: str) -> AsyncIterator[list
 
         task = asyncio.create_task(listen())
         yield messages
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
+        await end_tasks([task])
 
 
 @asynccontextmanager

@@ -27,6 +27,10 @@ class JobsClient:
         """Return a job as it is."""
         return self._send("GET", f"/api/v1/jobs/{job_id}")
 
+    def get(self, path: str) -> dict[str, Any]:
+        """Return what any other path answers."""
+        return self._send("GET", path)
+
     def cancel(self, job_id: str) -> dict[str, Any]:
         """Cancel a job."""
         return self._send("POST", f"/api/v1/jobs/{job_id}/cancel", {})

@@ -18,6 +18,7 @@ from api.cli.questions import read_questions
 from api.cli.submit import answer_text, facts
 from api.cli.tally import Tally, percentile
 from infrastructure.core.config_core import load
+from infrastructure.core.config_core.trees import leaves
 
 JOB: dict[str, Any] = {
     "id": "job_1",
@@ -153,7 +154,7 @@ def test_secrets_of_the_configuration_are_masked_and_values_know_their_origin() 
     loaded = load(
         {"OPENAI_API_KEY": "sk-hush", "REDIS_URL": "redis://u:hush@redis.example:6379/1", "AI_PROVIDER_PORT": "81"}
     )
-    values = dict(config.leaves(loaded.settings))
+    values = dict(leaves(loaded.settings))
     assert "hush" not in str(values)
     assert values["providers.openai.api_key"] == "********"
     assert values["redis.url"] == "redis://redis.example:6379/1"

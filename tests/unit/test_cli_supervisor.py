@@ -134,6 +134,21 @@ async def test_bad_configuration_of_a_child_stops_everything_at_once() -> None:
     assert len(heard.lines) == 1
 
 
+async def test_a_dismissed_child_ends_for_good_and_the_others_go_on() -> None:
+    heard = Heard()
+    async with supervisor(heard) as running:
+        going = await running.run(python(SLEEPER, name="going"))
+        staying = await running.run(python(SLEEPER, name="staying"))
+        await eventually(lambda: heard.count("up") == 2)
+        await running.dismiss(going)
+        await running.dismiss(going)
+        assert not lives(going.pid)
+        assert lives(staying.pid)
+        assert not running.verdict.done()
+    assert not any("starting again" in line for _, line in heard.lines)
+    assert not lives(staying.pid)
+
+
 async def test_stop_kills_what_ignores_the_request() -> None:
     heard = Heard()
     async with supervisor(heard, grace_s=0.3) as running:

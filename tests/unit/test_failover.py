@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from infrastructure.core.config_core import Provider
+from infrastructure.core.config_core import Provider, ProviderKind
 from workers.jobs.models import Attempt
 from workers.providers.calls import Target, answered_cost, failed_cost
 from workers.providers.classify import Failure, Kind
 from workers.providers.failover import DEFAULT_PAUSE_S, MAX_PAUSE_S, Failover, Step
+from workers.providers.library import Endpoint
 
 LATER = [Kind.AUTHENTICATION, Kind.QUOTA, Kind.PERMISSION, Kind.MODEL_UNAVAILABLE, Kind.RATE_LIMITED, Kind.TIMEOUT,
          Kind.UNAVAILABLE, Kind.UNSUPPORTED_PARAMETER, Kind.BAD_ANSWER]  # fmt: skip
@@ -20,7 +21,8 @@ def failed(kind: Kind, *, retry_after_s: float | None = None) -> Failure:
 
 def way(*windows: int | None) -> Failover:
     """Return a way through as many candidates as there are context windows."""
-    targets = [Target(str(place), "m", Provider()) for place in range(len(windows))]
+    endpoint = Endpoint(kind=ProviderKind.OPENAI, model="m", api_key="", base_url="", http=None)
+    targets = [Target(str(place), "m", Provider(), endpoint) for place in range(len(windows))]
     return Failover(targets, window=lambda target: windows[int(target.name)])
 
 

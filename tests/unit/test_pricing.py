@@ -11,7 +11,7 @@ from infrastructure.core.config_core.settings import Price
 from workers.providers.library import Endpoint
 from workers.providers.pricing import cost_usd
 
-ENDPOINT = Endpoint(kind=ProviderKind.OPENAI, model="m", api_key=None, base_url=None)
+ENDPOINT = Endpoint(kind=ProviderKind.OPENAI, model="m", api_key="", base_url="", http=None)
 USAGE = {"prompt_tokens": 1_000_000, "completion_tokens": 500_000, "total_tokens": 1_500_000}
 
 

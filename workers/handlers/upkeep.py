@@ -9,6 +9,8 @@ from redis.asyncio import Redis
 
 from infrastructure.core.logger_core import CoreLogger
 from infrastructure.core.redis_core import store_errors
+from infrastructure.optional.event_core import Publisher
+from workers.jobs import topics
 from workers.jobs.models import COMPLETION_CLASSES, Swept
 from workers.jobs.store.job_store import JobStore
 
@@ -16,8 +18,10 @@ RING_AT_MOST = 1_000
 SWEEPS_AT_MOST = 20
 
 
-async def rescue(store: JobStore, *, ring: Callable[[str | None], None], log: CoreLogger) -> dict[str, int]:
-    """Give the jobs of workers whose lease ran out back to the queue, and ring for each."""
+async def rescue(
+    store: JobStore, *, ring: Callable[[str | None], None], log: CoreLogger, events: Publisher | None = None
+) -> dict[str, int]:
+    """Give the jobs of workers whose lease ran out back to the queue, ring for each, and tell by an event."""
     rescued, poisoned = 0, 0
     for _ in range(SWEEPS_AT_MOST):
         swept = await store.sweep()
@@ -28,6 +32,8 @@ async def rescue(store: JobStore, *, ring: Callable[[str | None], None], log: Co
             break
     if rescued or poisoned:
         log.warning("Jobs of a dead worker were rescued", context={"rescued": rescued, "poisoned": poisoned})
+        if events is not None:
+            events.publish(topics.JOBS_RESCUED, {"rescued": rescued, "poisoned": poisoned})
     return {"rescued": rescued, "poisoned": poisoned}
 
 

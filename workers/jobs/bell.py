@@ -36,12 +36,23 @@ class Bell:
         self._waiting: deque[str | None] = deque(maxlen=MAX_WAITING)
         self._wake = threading.Event()
         self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="bell", daemon=True)
+        self._thread: threading.Thread | None = None
         self._log = get_logger(settings.service.name, "bell")
 
     def start(self) -> None:
         """Start the thread."""
+        self._stopping.clear()
+        self._thread = threading.Thread(target=self._run, name="bell", daemon=True)
         self._thread.start()
+
+    def ping(self) -> None:
+        """Say by an exception that nothing is rung.
+
+        Raises:
+            RuntimeError: the thread was not started, or has ended.
+        """
+        if self._thread is None or not self._thread.is_alive():
+            raise RuntimeError("expected the bell's thread to run, got none")
 
     def ring(self, job_id: str | None = None) -> None:
         """Queue one message, with a hint which job made it necessary; safe from any thread, never blocks."""
@@ -52,7 +63,7 @@ class Bell:
         """Send what waits, as far as it goes within `timeout_s` seconds, and end the thread."""
         self._stopping.set()
         self._wake.set()
-        if self._thread.is_alive():
+        if self._thread is not None and self._thread.is_alive():
             self._thread.join(timeout_s)
 
     def _run(self) -> None:

@@ -22,6 +22,11 @@ script that ends the job. Whatever else has none is listed in `WITHOUT_EXPIRY`, 
     counters                 hash    none: four fields         stale_writes, late_cost_usd, rescued, poisoned
     key:{id}                 hash    none: made by hand        an API key: see api/keys.py
     keys                     set     none: made by hand        ids of all API keys
+    metrics:{instance}       string  five intervals            a process's figures: see performance_core/fleet.py
+    metrics                  zset    five intervals            instance -> instant it published its figures last
+    services                 zset    12 s                      name:id -> last heartbeat: see service_discovery
+    service:{name}:{id}      string  12 s                      what a process says of itself, as JSON
+    cache:{space}:…          -       each its own              cached values and their log: see cache_core/names.py
     ringer                   string  2.4 heartbeats            the ringer's first look found ready jobs without a message
     slot:{task}              string  4/5 of its interval       an upkeep task ran a moment ago
     mq:*                     -       none: kombu's own         Celery's: lists of messages, bindings
@@ -29,13 +34,14 @@ script that ends the job. Whatever else has none is listed in `WITHOUT_EXPIRY`, 
 
     channel                  message
     done                     the id of each job that ended
+    events                   events of the fleet as JSON: see event_core
     stop:{owner}             the nonce of a claim whose call must stop
 
 Fields of `job:{id}` (instants in ms since 1970 by Redis; a field that says nothing is left out):
 
     state, tenant, kind, model, class, flow, created, deadline     from the submit; class becomes suspect at rescue
     req                      packed request; deleted at the end, kept in a dead letter
-    meta, cfg, idem          metadata as JSON, version of the configuration, digest in the name of the idempotency claim
+    meta, cfg, idem          metadata as JSON, version of the configuration (of the run, once it ran), digest in the name of the idempotency claim
     started, owner, cnonce   of the delivery that runs: since when, whose, under which claim nonce
     fence                    counter:nonce; new at each claim, held by nobody (`counter:none`) after it was taken away
     deliveries, deaths       claims that were not given back; owners that died holding the job

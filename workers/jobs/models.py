@@ -93,7 +93,7 @@ class Fence:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Claimed:
-    """A job that this process now owns. `remaining_ms` is the time to its deadline at the claim, by Redis."""
+    """A job that this process now owns. At the claim, by Redis: `remaining_ms` to its deadline, `age_ms` since its submit."""
 
     fence: Fence
     tenant: str
@@ -104,6 +104,7 @@ class Claimed:
     deliveries: int
     deaths: int
     remaining_ms: int
+    age_ms: int
     config_version: str
     attempts: tuple[Attempt, ...] = ()
 
@@ -125,6 +126,8 @@ class Outcome:
     saved_usd: float | None = None
     cache: str = "miss"
     attempts: tuple[Attempt, ...] = ()
+    config_version: str = ""
+    """Of the configuration that it ran under, where it ran at all."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -175,6 +178,14 @@ class Swept:
     rescued: tuple[str, ...]
     poisoned: tuple[str, ...]
     unbroken_ms: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Waiting:
+    """Jobs of one class that wait, and how long the oldest has."""
+
+    count: int
+    oldest_age_ms: int
 
 
 def rfc3339(ms: int | None) -> str | None:

@@ -37,6 +37,11 @@ def candidates(settings: Settings, model: str) -> tuple[Candidate, ...]:
     return tuple(sorted(found, key=lambda candidate: in_use[candidate.provider].priority))
 
 
+def resolve_all(settings: Settings) -> dict[str, tuple[Candidate, ...]]:
+    """Return every logical model's candidates, none where no provider of it is in use: a reload's trial."""
+    return {model: candidates(settings, model) if _logical(settings, model) else () for model in settings.models}
+
+
 def _logical(settings: Settings, model: str) -> list[Candidate]:
     in_use = settings.in_use()
     pairs = (entry.partition("/") for entry in settings.models.get(model, ()))

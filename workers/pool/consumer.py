@@ -16,7 +16,7 @@ from redis.exceptions import RedisError
 from infrastructure.core.logger_core import get_logger
 from workers.pool.hooks import hooks_of
 
-log = get_logger("worker", "consumer")
+log = get_logger("ai-provider", "consumer")
 
 EVENTS_EVERY_S = 0.1
 EVENTS_AT_ONCE = 200

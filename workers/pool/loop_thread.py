@@ -15,7 +15,7 @@ import uvloop
 from infrastructure.core.logger_core import get_logger
 from workers.pool.hooks import WorkerHooks
 
-log = get_logger("worker", "loop_thread")
+log = get_logger("ai-provider", "loop_thread")
 
 _LOOK_S = 0.1
 

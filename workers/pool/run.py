@@ -14,7 +14,7 @@ from celery.exceptions import WorkerLostError
 from infrastructure.core.logger_core import get_logger
 from workers.pool.bridge import HardLimit, Interrupted, SoftLimit, run_body
 
-log = get_logger("worker", "run")
+log = get_logger("ai-provider", "run")
 
 _REPEATS = 10
 

@@ -25,7 +25,7 @@ from workers.pool.hooks import WorkerHooks, hooks_of
 from workers.pool.loop_thread import LoopThread
 from workers.pool.run import Run, Traced
 
-log = get_logger("worker", "pool")
+log = get_logger("ai-provider", "pool")
 
 _LOOK_S = 0.02
 

@@ -8,6 +8,8 @@ from typing import Any
 
 import orjson
 
+from infrastructure.optional.validation_core import Rule, RuleSet
+
 SAFE_DIGITS = 18  # always fits 64 bits, which is what orjson writes
 MOST_TOKENS = 2**53
 
@@ -41,14 +43,30 @@ def completion(answer: Any, *, model: str) -> dict[str, Any]:
 
 def fault(result: Mapping[str, Any]) -> str | None:
     """Say in a sentence why a completion is a bad answer, None when it is a good one."""
-    choices = result["choices"]
-    if not choices:
-        return "the provider answered without choices"
-    if all(choice["finish_reason"] == "content_filter" for choice in choices):
-        return "the provider's content filter withheld the answer"
-    if not any(_says_something(choice["message"]) for choice in choices):
-        return "the provider answered without content"
-    return None
+    found = GOOD.first(result)
+    return found.message if found else None
+
+
+def _filtered(result: Mapping[str, Any]) -> bool:
+    return all(choice["finish_reason"] == "content_filter" for choice in result["choices"])
+
+
+GOOD: RuleSet[Mapping[str, Any]] = RuleSet(
+    Rule("choices", "no_choices", "the provider answered without choices", lambda result: bool(result["choices"])),
+    Rule(
+        "unfiltered",
+        "content_filtered",
+        "the provider's content filter withheld the answer",
+        lambda result: not _filtered(result),
+    ),
+    Rule(
+        "content",
+        "no_content",
+        "the provider answered without content",
+        lambda result: any(_says_something(choice["message"]) for choice in result["choices"]),
+    ),
+)
+"""What makes a completion a good answer; each rule relies on those before it."""
 
 
 def _storable(value: dict[str, Any]) -> dict[str, Any]:

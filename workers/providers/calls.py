@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from infrastructure.core.config_core import Provider
+from infrastructure.core.config_core import Provider, Settings
 from infrastructure.core.error_core import ProviderError
 from workers.jobs.models import Attempt
 from workers.providers.library import Endpoint
@@ -23,6 +23,8 @@ class Call:
     deadline: float
     job_id: str
     tenant: str
+    settings: Settings | None = None
+    """The configuration that it is made under; None: the one that holds when it begins."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,17 +70,8 @@ class Target:
     """Of the provider, in the configuration."""
     model: str
     provider: Provider
-
-    @property
-    def endpoint(self) -> Endpoint:
-        """Return where its calls go."""
-        key = self.provider.api_key
-        return Endpoint(
-            kind=self.provider.kind,
-            model=self.model,
-            api_key=key.get_secret_value() if key else None,
-            base_url=self.provider.base_url,
-        )
+    endpoint: Endpoint
+    """Where its calls go."""
 
 
 def answered_cost(attempts: tuple[Attempt, ...]) -> float | None:

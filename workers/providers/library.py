@@ -22,14 +22,6 @@ _PREFIX = {
     ProviderKind.GOOGLE: "gemini",
     ProviderKind.DEEPSEEK: "deepseek",
 }
-# Always passed: without one LiteLLM looks in the environment, past the configuration.
-_BASE_URL = {
-    ProviderKind.OPENAI: "https://api.openai.com/v1",
-    ProviderKind.ANTHROPIC: "https://api.anthropic.com",
-    ProviderKind.GOOGLE: "https://generativelanguage.googleapis.com/v1beta",
-    ProviderKind.DEEPSEEK: "https://api.deepseek.com/beta",
-}
-_NO_KEY = "none"  # for servers without keys: an empty one would send LiteLLM to the environment, too
 # What a caller's parameters may become. Anything else (api_base, headers, client, ...) would steer LiteLLM itself.
 PARAMETERS = frozenset({
     "audio", "frequency_penalty", "function_call", "functions", "logit_bias", "logprobs", "max_completion_tokens",
@@ -44,12 +36,13 @@ _LOGGERS = ("LiteLLM", "LiteLLM Router", "LiteLLM Proxy")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Endpoint:
-    """Where a call goes: wire format, model as the provider calls it, account."""
+    """Where a call goes: wire format, model as the provider calls it, account, and over which HTTP client."""
 
     kind: ProviderKind
     model: str
-    api_key: str | None
-    base_url: str | None
+    api_key: str
+    base_url: str
+    http: Any
 
 
 class Library:
@@ -61,7 +54,11 @@ class Library:
         # not exist and has a retry layer of its own.
         self._acompletion = _module("litellm.main").acompletion.__wrapped__
         self._logging = _module("litellm.litellm_core_utils.litellm_logging").Logging
-        self._http = _http_client()
+        self._tls = _module("litellm.llms.custom_httpx.http_handler").get_ssl_configuration()
+
+    def open_http(self) -> Any:
+        """Return a new HTTP client for an account; whoever asks for it closes it."""
+        return _http_client(self._tls)
 
     async def complete(self, endpoint: Endpoint, params: Mapping[str, Any], *, timeout_s: float) -> Any:
         """Send one request, once, and return LiteLLM's answer.
@@ -72,13 +69,13 @@ class Library:
         return await self._acompletion(
             **_parameters(params, kind=endpoint.kind),
             model=f"{_PREFIX[endpoint.kind]}/{endpoint.model}",
-            api_key=endpoint.api_key or _NO_KEY,
-            api_base=(endpoint.base_url or _BASE_URL[endpoint.kind]).rstrip("/"),
+            api_key=endpoint.api_key,
+            api_base=endpoint.base_url,
             timeout=timeout_s + _SLACK_S,
             num_retries=0,
             max_retries=0,
             drop_params=False,
-            client=self._http,
+            client=endpoint.http,
             # Else every call with tools imports `mcp`, which LiteLLM does not depend on, and fails without it.
             _skip_mcp_handler=True,
             litellm_logging_obj=self._log_sink(endpoint.model),
@@ -108,8 +105,7 @@ class Library:
         return window if isinstance(window, int) else None
 
     async def close(self) -> None:
-        """Close the connections to providers, ours and whatever LiteLLM opened by itself."""
-        await self._http.close()
+        """Close whatever connections LiteLLM opened by itself."""
         await self._litellm.close_litellm_async_clients()
 
     def _log_sink(self, model: str) -> Any:
@@ -175,12 +171,11 @@ def _silence(litellm: Any) -> None:
         logging.getLogger(name).disabled = True  # its lines quote prompts
 
 
-def _http_client() -> Any:
-    """Return one client for all providers. The connection pool has no limit: the worker's slots are the limit."""
+def _http_client(tls: Any) -> Any:
+    """Return a client. Its connection pool has no limit: the worker's slots are the limit."""
     import aiohttp
 
     handlers = _module("litellm.llms.custom_httpx.http_handler")
-    tls = handlers.get_ssl_configuration()
 
     def session() -> aiohttp.ClientSession:
         connector = aiohttp.TCPConnector(limit=0, ssl=tls, keepalive_timeout=KEEPALIVE_S, ttl_dns_cache=DNS_CACHE_S)

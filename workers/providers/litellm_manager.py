@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -14,9 +14,15 @@ import orjson
 from infrastructure.core.config_core import Settings
 from infrastructure.core.error_core import ModelNotFound
 from infrastructure.core.logger_core import get_logger
+from infrastructure.core.logger_core.events import AI_COMPLETION_SUCCESS, PROVIDER_COMPLETION_FAILED, PROVIDER_FAILOVER
+from infrastructure.core.performance_core import get_performance_tracker
+from infrastructure.core.performance_core.operations import COST_USD, FAILOVER, PROVIDER_CALL, TOKENS, UNPRICED, named
+from infrastructure.optional.event_core import NullPublisher, Publisher
+from workers.jobs import topics
 from workers.jobs.models import Attempt
 from workers.jobs.routing import candidates
 from workers.providers import answer as answers
+from workers.providers.accounts import Account, Accounts, accounts
 from workers.providers.calls import (
     DEADLINE_EXCEEDED,
     NO_CANDIDATE,
@@ -49,21 +55,27 @@ class _Outcome:
 class LiteLLMManager:
     """Makes completions through LiteLLM. Used on one event loop.
 
-    `settings` is asked once for each completion, so that a reload takes effect with the next.
+    `settings` is asked once for each call that brings none, so that a reload takes effect with the next. `events` hears of failovers.
     """
 
-    def __init__(self, settings: Callable[[], Settings]) -> None:
+    def __init__(self, settings: Callable[[], Settings], *, events: Publisher | None = None) -> None:
         self._settings = settings
+        self._events = events or NullPublisher()
         self._library: Library | None = None
+        self._accounts: Accounts | None = None
 
     async def start(self) -> None:
         """Import LiteLLM, in a thread since that takes seconds; once."""
         if self._library is None:
             self._library = await asyncio.to_thread(load, concurrency=self._settings().worker.concurrency)
+            self._accounts = accounts(self._library)
 
     async def close(self) -> None:
         """Close all connections to providers."""
         library, self._library = self._library, None
+        opened, self._accounts = self._accounts, None
+        if opened is not None:
+            await opened.close()
         if library is not None:
             await library.close()
 
@@ -75,31 +87,43 @@ class LiteLLMManager:
         """
         if _remaining_s(call) <= 0:
             raise CompletionFailed("the deadline passed before a provider was asked", job_code=DEADLINE_EXCEEDED)
-        settings = self._settings()
-        targets = _targets(settings, call)
-        library = self._ready()
+        settings = call.settings or self._settings()
+        library, opened = self._ready()
+        async with opened.using(settings.version, settings.in_use()) as mine:
+            return await self._first_good(call, settings, _targets(settings, call, mine), library)
+
+    async def _first_good(
+        self, call: Call, settings: Settings, targets: tuple[Target, ...], library: Library
+    ) -> Answer:
         failover = Failover(targets, window=lambda target: library.context_window(target.endpoint))
         attempts: list[Attempt] = []
         index = 0
         while True:  # bounded: `failover` goes forward, and repeats the last candidate at most once
             target = targets[index]
-            outcome = await self._attempt(call, target)
+            outcome = await self._attempt(call, target, library)
             attempts.append(outcome.attempt)
+            _track(settings, outcome)
             if outcome.result is not None:
-                return _answer(outcome.result, target, tuple(attempts), call)
+                event = _success_event(call, outcome.attempt, outcome.result["usage"])
+                _log.log_business_event(AI_COMPLETION_SUCCESS, event)
+                return _answer(outcome.result, target, tuple(attempts))
             assert outcome.failure is not None  # noqa: S101  an outcome is one of the two
             step = failover.after(outcome.failure, index=index, remaining_s=_remaining_s(call))
-            _log_failure(call, target, outcome.failure, attempts, will_failover=step is not None)
+            context = _failure_context(call, target, outcome.failure, attempts, will_failover=step is not None)
+            _log.error(PROVIDER_COMPLETION_FAILED, context=context)
             if step is None:
                 raise _failed(settings, call, target, outcome.failure, tuple(attempts))
             if step.index != index:
-                _log_failover(call, target, targets[step.index], outcome)
+                event = _failover_event(call, target, targets[step.index], outcome)
+                _log.log_business_event(PROVIDER_FAILOVER, event)
+                self._events.publish(topics.PROVIDER_FAILOVER, event)
+                get_performance_tracker(settings.service.name).track_operation(FAILOVER, outcome.attempt.latency_ms)
             await asyncio.sleep(step.pause_s)
             index = step.index
 
-    async def _attempt(self, call: Call, target: Target) -> _Outcome:
+    async def _attempt(self, call: Call, target: Target, library: Library) -> _Outcome:
         """Call one candidate once."""
-        library, endpoint = self._ready(), target.endpoint
+        endpoint = target.endpoint
         timeout_s = min(target.provider.timeout_s, max(_remaining_s(call), 0))
         started = time.monotonic()
         try:
@@ -116,19 +140,34 @@ class LiteLLMManager:
             failure = Failure(kind=Kind.BAD_ANSWER, status=200, retry_after_s=None, text=text, error_type="BadAnswer")
             return _Outcome(_booked(target, started, outcome=failure, cost=None), failure=failure)
         price = target.provider.prices.get(target.model)
-        cost = cost_usd(result["usage"], price=price, library=library, endpoint=endpoint, answer=raw)
+        cost = None
+        if (call.settings or self._settings()).cost_tracking.enabled:
+            cost = cost_usd(result["usage"], price=price, library=library, endpoint=endpoint, answer=raw)
         if fault := answers.fault(result):
             failure = Failure(kind=Kind.BAD_ANSWER, status=200, retry_after_s=None, text=fault, error_type="BadAnswer")
             return _Outcome(_booked(target, started, outcome=failure, cost=cost), failure=failure)
         return _Outcome(_booked(target, started, outcome=None, cost=cost), result=result)
 
-    def _ready(self) -> Library:
-        if self._library is None:
+    def _ready(self) -> tuple[Library, Accounts]:
+        if self._library is None or self._accounts is None:
             raise RuntimeError("expected LiteLLMManager to be started, got a call before start() or after close()")
-        return self._library
+        return self._library, self._accounts
 
 
-def _targets(settings: Settings, call: Call) -> tuple[Target, ...]:
+def _track(settings: Settings, outcome: _Outcome) -> None:
+    """Measure a call under its provider; the model is the caller's word, of which there may be any number."""
+    attempt, usage = outcome.attempt, (outcome.result or {}).get("usage")
+    error = None if attempt.outcome == "ok" else attempt.outcome
+    tracker = get_performance_tracker(settings.service.name)
+    tracker.track_operation(named(PROVIDER_CALL, attempt.provider), attempt.latency_ms, error=error)
+    if attempt.cost_usd is None:
+        tracker.add_amount(named(UNPRICED, attempt.provider), 1)
+        return
+    tracker.add_amount(named(COST_USD, attempt.provider), attempt.cost_usd)
+    tracker.add_amount(named(TOKENS, attempt.provider), usage["total_tokens"] if usage else 0)
+
+
+def _targets(settings: Settings, call: Call, mine: Mapping[str, Account]) -> tuple[Target, ...]:
     """Return the candidates whose provider may answer at the length that is asked for.
 
     Raises:
@@ -139,7 +178,10 @@ def _targets(settings: Settings, call: Call) -> tuple[Target, ...]:
     except ModelNotFound as exc:  # the configuration changed since the job was taken
         raise CompletionFailed(exc.message, job_code=NO_CANDIDATE) from None
     asked = call.params.get("max_completion_tokens") or call.params.get("max_tokens") or 0
-    targets = [Target(one.provider, one.model, settings.providers[one.provider]) for one in found]
+    targets = [
+        Target(one.provider, one.model, settings.providers[one.provider], mine[one.provider].endpoint(one.model))
+        for one in found
+    ]
     fitting = tuple(one for one in targets if one.provider.max_tokens is None or asked <= one.provider.max_tokens)
     if not fitting:
         most = max(one.provider.max_tokens or 0 for one in targets)
@@ -169,17 +211,8 @@ def _booked(target: Target, started: float, *, outcome: Failure | None, cost: fl
     )
 
 
-def _answer(result: dict[str, Any], target: Target, attempts: tuple[Attempt, ...], call: Call) -> Answer:
+def _answer(result: dict[str, Any], target: Target, attempts: tuple[Attempt, ...]) -> Answer:
     usage, cost = result["usage"], answered_cost(attempts)
-    event = {
-        "provider": target.name,
-        "model": target.model,
-        "cost": attempts[-1].cost_usd,
-        "tokens": usage["total_tokens"] if usage else None,
-        "response_time_ms": attempts[-1].latency_ms,
-        "job_id": call.job_id,
-    }
-    _log.log_business_event("ai_completion_success", event)
     return Answer(
         result=result, usage=usage, cost_usd=cost, attempts=attempts, provider=target.name, model=target.model
     )
@@ -199,8 +232,23 @@ def _failed(
     )
 
 
-def _log_failure(call: Call, target: Target, failure: Failure, attempts: list[Attempt], *, will_failover: bool) -> None:
-    context = {
+def _success_event(call: Call, attempt: Attempt, usage: dict[str, Any] | None) -> dict[str, Any]:
+    return {
+        "operation": "ai_completion",
+        "provider": attempt.provider,
+        "model": attempt.model,
+        "response_time_ms": attempt.latency_ms,
+        "cost": attempt.cost_usd,
+        "cost_estimate": attempt.cost_usd,  # the guide has the same figure under both names
+        "tokens": usage["total_tokens"] if usage else None,
+        "job_id": call.job_id,
+    }
+
+
+def _failure_context(
+    call: Call, target: Target, failure: Failure, attempts: list[Attempt], *, will_failover: bool
+) -> dict[str, Any]:
+    return {
         "provider": target.name,
         "model": target.model,
         "error_type": failure.error_type,
@@ -210,15 +258,13 @@ def _log_failure(call: Call, target: Target, failure: Failure, attempts: list[At
         "will_failover": will_failover,
         "job_id": call.job_id,
     }
-    _log.error("Provider completion failed", context=context)
 
 
-def _log_failover(call: Call, target: Target, following: Target, outcome: _Outcome) -> None:
-    event = {
+def _failover_event(call: Call, target: Target, following: Target, outcome: _Outcome) -> dict[str, Any]:
+    return {
         "from_provider": target.name,
         "to_provider": following.name,
         "reason": outcome.attempt.outcome,
         "failover_time_ms": outcome.attempt.latency_ms,
         "job_id": call.job_id,
     }
-    _log.log_business_event("provider_failover", event)

@@ -8,15 +8,17 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from infrastructure.core.asyncio_core import end_tasks
-from infrastructure.core.config_core import Settings
+from infrastructure.core.config_core import CoreConfig
+from workers.jobs.config_events import announced
+from workers.runtime.parts import parts_of
 from workers.runtime.runtime import Runtime
 
 
 class Process:
     """Builds the runtime on the pool's loop and takes it down there."""
 
-    def __init__(self, settings: Settings, *, kind: str, calls_providers: bool) -> None:
-        self._settings = settings
+    def __init__(self, config: CoreConfig, *, kind: str, calls_providers: bool) -> None:
+        self._config = config
         self._kind = kind
         self._calls_providers = calls_providers
         self._runtime: Runtime | None = None
@@ -36,15 +38,16 @@ class Process:
     async def lifespan(self) -> AsyncIterator[None]:
         """Hold the runtime while the pool's loop runs."""
         self._loop = asyncio.get_running_loop()
-        self._runtime = Runtime(self._settings, kind=self._kind)
-        await self._runtime.start(call_providers=self._calls_providers)
-        beside = asyncio.create_task(self.beside(self)) if self.beside else None
-        try:
-            yield
-        finally:
-            if beside is not None:
-                await end_tasks([beside])
-            await self._runtime.stop()
+        self._runtime = Runtime(self._config, kind=self._kind)
+        async with parts_of(self._runtime, kind=self._kind):
+            with announced(self._config, self._runtime.events.publish):
+                await self._runtime.ready(call_providers=self._calls_providers)
+                beside = asyncio.create_task(self.beside(self)) if self.beside else None
+                try:
+                    yield
+                finally:
+                    if beside is not None:
+                        await end_tasks([beside])
 
     def cancel_soon(self, job_id: str) -> None:
         """Cancel a job from Celery's thread, without waiting for it."""

@@ -33,7 +33,7 @@ def register(app: Celery, process: Process) -> None:
 
 def _works(process: Process) -> dict[str, Work]:
     async def rescue(runtime: Runtime) -> dict[str, Any]:
-        return await upkeep.rescue(runtime.store, ring=runtime.bell.ring, log=runtime.log)
+        return await upkeep.rescue(runtime.store, ring=runtime.bell.ring, log=runtime.log, events=runtime.events)
 
     async def ring(runtime: Runtime) -> dict[str, Any]:
         prefix = runtime.settings.redis.prefix
@@ -86,7 +86,7 @@ async def keep_up(process: Process) -> None:
             try:
                 await _once_a_slot(process.runtime, name, WITHOUT_BEAT_AFTER * every_s, works[name])
             except Exception as exc:  # noqa: BLE001  the next round must come
-                process.runtime.log.error("Upkeep failed", context={"task": name}, exc=exc)
+                process.runtime.log.error("Upkeep failed", context={"operation": name}, exc=exc)
 
 
 async def _once_a_slot(runtime: Runtime, name: str, every_s: float, work: Work) -> dict[str, Any]:
@@ -104,4 +104,5 @@ async def _once_a_slot(runtime: Runtime, name: str, every_s: float, work: Work) 
             free = True
         return await work(runtime) if free else {"status": "done_in_this_slot"}
     except StoreError as exc:
+        runtime.errors.handle(exc, {"operation": name})
         return {"status": exc.code}

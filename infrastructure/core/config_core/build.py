@@ -5,22 +5,25 @@ A pure function of what it is given, so that a reload can build, judge and drop 
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import orjson
 from pydantic import SecretStr, ValidationError
 
-from infrastructure.core.config_core import layers
-from infrastructure.core.config_core.settings import Environment, Provider, ProviderKind, Settings
+from infrastructure.base.base_config import Environment
+from infrastructure.core.config_core import rules
+from infrastructure.core.config_core.faults import Fault, did_you_mean
+from infrastructure.core.config_core.merge import File, Merged, Said, read_all
+from infrastructure.core.config_core.names import PROVIDER_LEAF_DEPTH, all_keys
+from infrastructure.core.config_core.settings import Provider, ProviderKind, Settings
+from infrastructure.core.config_core.sources import SECRETS, Sources
 from infrastructure.core.error_core import ConfigError
 
-REPOSITORY_CONFIG = Path(__file__).resolve().parents[3] / "config"
 SANDBOX_PRICES = {
     "sandbox-small": {"input": 0.15, "output": 0.60},
     "sandbox-large": {"input": 2.50, "output": 10.0},
@@ -30,62 +33,73 @@ SANDBOX_PRICES = {
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """Settings, and for each dotted key the layer its value came from."""
+    """Settings, and for each dotted key the layer its value came from; `said` has what every layer said of it."""
 
     settings: Settings
     origins: Mapping[str, str]
+    said: Mapping[str, tuple[Said, ...]] = field(default_factory=dict)
+    files: Mapping[Path, File] = field(default_factory=dict, repr=False)
 
 
 def load(
     environ: Mapping[str, str] | None = None,
     *,
     config_dir: Path | None = None,
-    secrets_dir: Path = Path("/run/secrets"),
+    secrets_dir: Path = SECRETS,
 ) -> Loaded:
     """Read all layers and build the settings.
 
     Raises:
         ConfigError: with every fault found, one sentence each.
     """
-    environ = os.environ if environ is None else environ
+    sources = Sources(
+        environ=os.environ if environ is None else environ, config_dir=config_dir, secrets_dir=secrets_dir
+    )
+    return load_from(sources)
+
+
+def load_from(sources: Sources, *, before: Mapping[Path, File] | None = None) -> Loaded:
+    """Read the layers of these sources; `before` are the files that a reload compares with, see `whole`.
+
+    Raises:
+        ConfigError: with every fault found, one sentence each.
+    """
     problems: list[str] = []
-    environment = _environment(environ, problems)
-    folder = (config_dir or Path(environ.get("CONFIG_DIR") or REPOSITORY_CONFIG)) / "ai-provider"
-    flat: layers.Flat = {}
-    for name in ("default", environment.value, "ai-provider"):
-        flat |= layers.read_file(folder / f"{name}.yml", problems)
-    keys = [key.split(".") for key in flat]
-    providers = {parts[1] for parts in keys if parts[0] == "providers" and len(parts) >= layers.PROVIDER_LEAF_DEPTH}
-    flat |= layers.read_variables(environ, providers, problems)
-    flat |= layers.read_secrets(environ, secrets_dir, providers, problems)
-    flat |= layers.read_common(environ)
-    settings = build(flat, environment, problems)
-    return Loaded(settings, {key: origin for key, (_, origin) in flat.items()})
+    return loaded_of(read_all(sources, problems, before), problems)
 
 
-def build(flat: layers.Flat, environment: Environment, problems: list[str]) -> Settings:
-    """Return settings from merged leaves.
+def loaded_of(merged: Merged, problems: list[str]) -> Loaded:
+    """Return what these layers make.
+
+    Raises:
+        ConfigError: `problems` is not empty, or the values break a rule.
+    """
+    return Loaded(build(merged, problems), merged.origins, merged.said, merged.files)
+
+
+def build(merged: Merged, problems: list[str]) -> Settings:
+    """Return settings from merged layers.
 
     Raises:
         ConfigError: if `problems` is not empty or the values break a rule.
     """
-    tree = _nest(flat)
-    tree["environment"] = environment
-    providers = tree.get("providers", {})
+    if merged.unread:
+        raise ConfigError(problems)
+    tree, origins = merged.tree(), merged.origins
+    providers = tree.get("providers")
+    if isinstance(providers, dict) and "enabled" in providers:
+        providers["enabled"] = _names(providers["enabled"])
+    problems += rules.faults(tree, origins)
     if isinstance(providers, dict):
-        tree["enabled"] = _names(providers.pop("enabled", ()))
-        for name in tree["enabled"]:
-            if name not in providers:
-                near = difflib.get_close_matches(name, providers, 1)
-                hint = f"; did you mean {near[0]}?" if near else ""
-                problems.append(f"providers.enabled: no provider {name!r} is configured{hint}")
+        tree["enabled"] = providers.pop("enabled", ())
+    tree["environment"] = merged.environment
+    tree.pop("version", None)
     try:
         settings = Settings.model_validate(tree)
     except ValidationError as exc:
-        problems += [_sentence(error, flat) for error in exc.errors(include_url=False, include_input=False)]
-        raise ConfigError(problems) from None
+        problems += [_sentence(error, origins) for error in exc.errors(include_url=False, include_input=False)]
     if problems:
-        raise ConfigError(problems)
+        raise ConfigError(list(dict.fromkeys(problems)))
     settings = _with_sandbox(settings)
     return settings.model_copy(update={"version": fingerprint(settings)})
 
@@ -129,44 +143,26 @@ def _with_sandbox(settings: Settings) -> Settings:
     return settings.model_copy(update={"providers": {**settings.providers, **accounts}, "enabled": enabled})
 
 
-def _environment(environ: Mapping[str, str], problems: list[str]) -> Environment:
-    name = environ.get("INFRASTRUCTURE_ENV") or "development"
-    try:
-        return Environment(name)
-    except ValueError:
-        choices = ", ".join(Environment)
-        problems.append(f"variable INFRASTRUCTURE_ENV: expected one of {choices}, got {name!r}")
-        return Environment.DEVELOPMENT
-
-
-def _nest(flat: layers.Flat) -> dict[str, Any]:
-    tree: dict[str, Any] = {}
-    for path, (value, _) in flat.items():
-        node, parts = tree, path.split(".")
-        for part in parts[:-1]:
-            child = node.setdefault(part, {})
-            node = child if isinstance(child, dict) else {}
-        node[parts[-1]] = value
-    return tree
-
-
 def _names(value: object) -> object:
+    """Return a list's names; a text holds them with commas, as a variable does."""
     if isinstance(value, str):
         return tuple(name.strip() for name in value.split(",") if name.strip())
     return tuple(value) if isinstance(value, (list, tuple)) else value
 
 
-def _sentence(error: Any, flat: layers.Flat) -> str:
+def _sentence(error: Any, origins: Mapping[str, str]) -> Fault:
     """Say one fault with its key and layer, and for an unknown key the nearest known one; never with the value."""
     parts = [str(part) for part in error["loc"]]
     key = ".".join(["providers.enabled", *parts[1:]] if parts[0] == "enabled" else parts)
-    origin = next((where for path, (_, where) in flat.items() if key == path or key.startswith(f"{path}.")), "")
-    if error["type"] == "extra_forbidden":
-        known = [*layers.leaf_keys(), *Settings.model_fields]
-        if parts[0] == "providers" and len(parts) == layers.PROVIDER_LEAF_DEPTH:
-            known = [f"providers.{parts[1]}.{field}" for field in Provider.model_fields]
-        near = difflib.get_close_matches(key, known, 1)
-        text = "no such setting" + (f"; did you mean {near[0]}?" if near else "")
-    else:
-        text = error["msg"]
-    return f"{key}: {text}" + (f" ({origin})" if origin else "")
+    layer = origins.get(key) or next((where for path, where in origins.items() if _within(key, path)), "")
+    if error["type"] != "extra_forbidden":
+        return Fault(error["msg"], key=key, layer=layer)
+    known = [*all_keys([]), *Settings.model_fields]
+    if parts[0] == "providers" and len(parts) == PROVIDER_LEAF_DEPTH:
+        known = [f"providers.{parts[1]}.{name}" for name in Provider.model_fields]
+    return Fault(f"no such setting{did_you_mean(key, known)}", key=key, layer=layer)
+
+
+def _within(key: str, path: str) -> bool:
+    """Say whether one of the two keys is part of the other's section."""
+    return key == path or key.startswith(f"{path}.") or path.startswith(f"{key}.")

@@ -1,180 +1,127 @@
-"""The layers of the configuration, each read into one flat table: dotted key to value, with where it came from.
+"""The layers of the configuration above the files, each a flat table: dotted key to value, with where it came from.
 
-Lowest to highest: default.yml, {environment}.yml, {service}.yml, `AI_PROVIDER_*` and provider variables, docker secrets
-(`/run/secrets/*` and `*_FILE`), common variables (`REDIS_URL`, `LOG_LEVEL`).
+Lowest to highest: built-in, default.yml, {environment}.yml, {service}.yml, `AI_PROVIDER_*` and provider variables, docker
+secrets (`/run/secrets/*` and `*_FILE`), common variables (`REDIS_URL`, `LOG_LEVEL`), what `set` was told in the process.
 """
 
 from __future__ import annotations
 
-import difflib
-import stat
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import yaml
+import orjson
 
-from infrastructure.core.config_core.settings import Provider, Settings
+from infrastructure.core.config_core.faults import Fault, did_you_mean
+from infrastructure.core.config_core.names import is_list, is_table, own_variables, provider_variables, secret_names
+from infrastructure.core.config_core.sources import Sources
 
-PREFIX = "AI_PROVIDER_"
 CLIENT_VARIABLES = frozenset({"AI_PROVIDER_URL", "AI_PROVIDER_API_KEY"})  # read by the command line as a client
-COMMON = {"REDIS_URL": "redis.url", "LOG_LEVEL": "logging.level"}
-SHORT = {"PORT": "service.port", "HOST": "service.host", "DATA_DIR": "service.data_dir", "LOG_LEVEL": "logging.level",
-         "LOG_FORMAT": "logging.format", "HMAC_SECRET": "service.hmac_secret"}  # fmt: skip
-ALIASES = {"GEMINI_API_KEY": "GOOGLE_API_KEY"}
-MAX_FILE_BYTES = 1_048_576
-PROVIDER_LEAF_DEPTH = 3  # providers.{name}.{field}
+MAX_SECRET_BYTES = 65_536
+FILE_SUFFIX = "_FILE"
 Flat = dict[str, tuple[Any, str]]
 
 
-class UniqueKeyLoader(yaml.SafeLoader):
-    """YAML's safe loader without aliases (no bombs) and with repeated keys refused."""
-
-    def compose_node(self, parent: Any, index: Any) -> Any:
-        """Refuse an alias: a small file of aliases can expand to gigabytes."""
-        if self.check_event(yaml.events.AliasEvent):
-            event = self.peek_event()  # type: ignore[no-untyped-call]
-            raise yaml.YAMLError(f"line {event.start_mark.line + 1}: aliases are not allowed")
-        return super().compose_node(parent, index)
-
-    def construct_mapping(self, node: Any, deep: bool = False) -> Any:
-        """Refuse a key that stands twice in one mapping."""
-        seen: set[Any] = set()
-        for key_node, _ in node.value:
-            key = self.construct_object(key_node, deep=True)
-            if key in seen:
-                raise yaml.YAMLError(f"line {key_node.start_mark.line + 1}: key {key!r} stands twice")
-            seen.add(key)
-        return super().construct_mapping(node, deep)
-
-
-def read_file(path: Path, problems: list[str]) -> Flat:
-    """Return one YAML file's leaves; a fault is added to `problems` with the file's name. A missing file is empty."""
-    try:
-        tree = _parse(path)
-    except FileNotFoundError:
-        if path.is_symlink():
-            problems.append(f"{path}: expected a file, found a link that leads nowhere")
-        return {}
-    except OSError as exc:
-        problems.append(f"{path}: cannot be read: {exc.strerror}")
-        return {}
-    except _NotSettings as exc:
-        problems.append(f"{path}: {exc}")
-        return {}
-    return {key: (value, str(path)) for key, value in flatten(tree)}
-
-
-class _NotSettings(ValueError):
-    """What a file holds is not a mapping in YAML; says what it is instead."""
-
-
-def _parse(path: Path) -> dict[Any, Any]:
-    info = path.stat()
-    if not stat.S_ISREG(info.st_mode):
-        raise _NotSettings("expected a file, found something else")
-    if info.st_size > MAX_FILE_BYTES:
-        raise _NotSettings(f"expected at most {MAX_FILE_BYTES} bytes, got {info.st_size}")
-    try:
-        tree = yaml.load(path.read_text("utf-8"), UniqueKeyLoader)  # noqa: S506  a SafeLoader
-    except UnicodeDecodeError:
-        raise _NotSettings("expected UTF-8 text") from None
-    except (yaml.YAMLError, RecursionError, TypeError, ValueError) as exc:
-        raise _NotSettings(f"not valid YAML: {' '.join(str(exc).split())[:200]}") from None
-    if tree is None:
-        return {}
-    if not isinstance(tree, dict):
-        raise _NotSettings(f"expected keys and values, got a {type(tree).__name__}")
-    return tree
-
-
-def flatten(tree: Mapping[Any, Any], prefix: str = "") -> Iterable[tuple[str, Any]]:
+def flatten(tree: Mapping[Any, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
     """Yield the leaves of nested mappings as (dotted key, value); model and price names may hold dots themselves."""
     for key, value in tree.items():
         path = f"{prefix}{key}"
-        if isinstance(value, dict) and value and not _is_open_table(path):
+        if isinstance(value, dict) and value and not is_table(path):
             yield from flatten(value, f"{path}.")
         else:
             yield path, value
 
 
-def _is_open_table(path: str) -> bool:
-    """Tables whose keys are names of the world outside are leaves: merged whole."""
-    parts = path.split(".")
-    return path == "models" or (parts[0] == "providers" and len(parts) == PROVIDER_LEAF_DEPTH and parts[2] == "prices")
-
-
-def read_variables(environ: Mapping[str, str], providers: Iterable[str], problems: list[str]) -> Flat:
-    """Return what `AI_PROVIDER_*` and the providers' own variables say; an unknown prefixed one is a fault."""
-    names = {**{_variable(key): key for key in leaf_keys()}, **{PREFIX + k: v for k, v in SHORT.items()}}
+def of_tree(tree: Mapping[Any, Any], origin: str, problems: list[str]) -> Flat:
+    """Return a file's leaves; a key that is said twice, once nested and once with dots, is a fault."""
     flat: Flat = {}
-    for variable, value in environ.items():
-        if not variable.startswith(PREFIX) or not value.strip() or variable in CLIENT_VARIABLES:
+    for key, value in flatten(tree):
+        if key in flat:
+            problems.append(Fault("stands twice", key=key, layer=origin))
+        flat[key] = (value, origin)
+    return flat
+
+
+def read_variables(sources: Sources, providers: Iterable[str], problems: list[str]) -> Flat:
+    """Return what the service's and the providers' own variables say; an unknown one with our prefix is a fault."""
+    names = own_variables(sources, providers)
+    flat: Flat = {}
+    for variable, value in sources.variables().items():
+        if not variable.startswith(sources.prefix) or not value.strip() or variable in CLIENT_VARIABLES:
             continue
-        plain = variable.removesuffix("_FILE")
         if variable in names:
-            flat[names[variable]] = (value, f"variable {variable}")
-        elif plain not in names:
-            near = difflib.get_close_matches(variable, names, 1)
-            problems.append(f"{variable}: no such setting" + (f"; did you mean {near[0]}?" if near else ""))
+            _put(flat, names[variable], value, f"variable {variable}", problems)
+        elif variable.removesuffix(FILE_SUFFIX) not in names:
+            problems.append(Fault(f"no such setting{did_you_mean(variable, names)}", key=variable, layer="variable"))
     for variable, key in provider_variables(providers).items():
-        if value := environ.get(variable, "").strip():
-            flat[key] = (value, f"variable {variable}")
+        if value := sources.environ.get(variable, "").strip():
+            _put(flat, key, value, f"variable {variable}", problems)
     return flat
 
 
-def read_secrets(environ: Mapping[str, str], folder: Path, providers: Iterable[str], problems: list[str]) -> Flat:
-    """Return what docker secrets say: files in `folder` named like the variables, in small letters, and `*_FILE`."""
-    names = {**{_variable(key): key for key in leaf_keys()}, **{PREFIX + k: v for k, v in SHORT.items()}, **COMMON,
-             "HMAC_SECRET": "service.hmac_secret", **provider_variables(providers)}  # fmt: skip
-    flat: Flat = {}
-    for variable, key in names.items():
-        named = environ.get(f"{variable}_FILE", "")
-        paths = [folder / variable.lower()] if (folder / variable.lower()).is_file() else []
-        for path in [*paths, *([Path(named)] if named else [])]:
-            if text := _read_secret(path, variable, problems):
-                flat[key] = (text, f"secret {path}")
-    return flat
-
-
-def _read_secret(path: Path, variable: str, problems: list[str]) -> str:
-    """Return a secret's text; an empty file is no secret, one that cannot be read is a fault."""
-    try:
-        if not stat.S_ISREG(path.stat().st_mode) or path.stat().st_size > MAX_FILE_BYTES:
-            problems.append(f"{path}: expected the secret for {variable} to be a small file")
-            return ""
-        return path.read_text("utf-8").strip()
-    except (OSError, UnicodeDecodeError) as exc:
-        problems.append(f"{path}: the secret for {variable} cannot be read: {type(exc).__name__}")
-        return ""
-
-
-def read_common(environ: Mapping[str, str]) -> Flat:
+def read_common(sources: Sources, problems: list[str]) -> Flat:
     """Return what the variables that many programs share say."""
-    return {key: (value, f"variable {name}") for name, key in COMMON.items() if (value := environ.get(name, ""))}
+    flat: Flat = {}
+    for variable, key in sources.common.items():
+        if value := sources.environ.get(variable, ""):
+            _put(flat, key, value, f"variable {variable}", problems)
+    return flat
 
 
-def provider_variables(providers: Iterable[str]) -> dict[str, str]:
-    """Return the providers' variables and their keys: `OPENAI_API_KEY` to `providers.openai.api_key`, and so on."""
-    fields = [name for name in Provider.model_fields if name not in {"prices", "models", "kind"}]
-    table = {
-        f"{name.upper().replace('-', '_')}_{field.upper()}": f"providers.{name}.{field}"
-        for name in providers
-        for field in fields
-    }
-    # An alias stands before its main name, so that the main name wins where both are set.
-    return {alias: table[main] for alias, main in ALIASES.items() if main in table} | table
+def read_secrets(sources: Sources, providers: Iterable[str], problems: list[str]) -> Flat:
+    """Return what docker secrets say: files in the folder named like the variables in small letters, and `*_FILE`.
+
+    Links may point anywhere: that is how Kubernetes mounts secrets. One that leads nowhere is a fault.
+    """
+    names, flat = secret_names(sources, providers), Flat()
+    found = _entries(sources.secrets_dir, problems)
+    for name, key in names.items():
+        if name.lower() in found:
+            _put_secret(flat, key, sources.secrets_dir / name.lower(), problems)
+        if given := sources.environ.get(name + FILE_SUFFIX):
+            _put_secret(flat, key, Path(given), problems)
+    for name in sorted(found):  # the others in the folder are other programs'
+        if name.startswith(sources.prefix.lower()) and name.upper() not in names:
+            hint = did_you_mean(name, [known.lower() for known in names])
+            problems.append(Fault(f"no such secret{hint}", key=name, layer=f"secret {sources.secrets_dir}"))
+    return flat
 
 
-def leaf_keys() -> list[str]:
-    """Return every dotted key of a section with fixed fields."""
-    keys = []
-    for section, info in Settings.model_fields.items():
-        fields = getattr(info.annotation, "model_fields", None)
-        if fields is not None:
-            keys += [f"{section}.{field}" for field in fields]
-    return keys
+def _put(flat: Flat, key: str, text: str, origin: str, problems: list[str]) -> None:
+    """Put a variable's text under its key: lists with commas, tables as JSON."""
+    value: Any = text
+    if is_list(key):
+        value = [part.strip() for part in text.split(",") if part.strip()]
+    elif is_table(key):
+        try:
+            value = orjson.loads(text)
+        except orjson.JSONDecodeError:
+            problems.append(Fault("expected a JSON object", key=key, layer=origin))
+            return
+    flat[key] = (value, origin)
 
 
-def _variable(key: str) -> str:
-    return PREFIX + key.upper().replace(".", "_")
+def _put_secret(flat: Flat, key: str, path: Path, problems: list[str]) -> None:
+    origin = f"secret {path}"
+    try:
+        with path.open("rb") as file:
+            text = file.read(MAX_SECRET_BYTES + 1).decode("utf-8").strip()
+    except (OSError, UnicodeDecodeError) as exc:
+        problems.append(Fault(f"the secret cannot be read: {type(exc).__name__}", key=key, layer=origin))
+        return
+    if not text or len(text) > MAX_SECRET_BYTES:
+        what = f"longer than {MAX_SECRET_BYTES} bytes" if text else "empty"
+        problems.append(Fault(f"expected a secret, found a file that is {what}", key=key, layer=origin))
+        return
+    _put(flat, key, text, origin, problems)
+
+
+def _entries(folder: Path, problems: list[str]) -> set[str]:
+    """Return the names in the folder of secrets; most machines have none."""
+    try:
+        return {entry.name for entry in folder.iterdir()}
+    except (FileNotFoundError, NotADirectoryError):
+        return set()
+    except OSError as exc:
+        problems.append(Fault(f"the secrets cannot be listed: {exc.strerror}", layer=f"secret {folder}"))
+        return set()

@@ -8,21 +8,14 @@ megabytes (10^6 bytes), `_bytes` bytes. Ranges are part of the fields and are wh
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Annotated, Literal, Self
+from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
+from pydantic import Field, SecretStr, model_validator
 
-Seconds = Annotated[float, Field(gt=0, le=31_536_000)]
-Port = Annotated[int, Field(ge=0, le=65_535)]
-
-
-class Environment(StrEnum):
-    """Where the service runs; chooses the environment file and the sandbox's default."""
-
-    DEVELOPMENT = "development"
-    STAGING = "staging"
-    PRODUCTION = "production"
-    TEST = "test"
+from infrastructure.base.base_config import Environment
+from infrastructure.core.config_core.scaling import Scaling
+from infrastructure.core.config_core.section import HttpUrl, Port, Seconds, Section
+from infrastructure.core.config_core.sections import Cache, CostTracking, Database, Errors, Health, Resources
 
 
 class ProviderKind(StrEnum):
@@ -34,16 +27,12 @@ class ProviderKind(StrEnum):
     DEEPSEEK = "deepseek"
 
 
-class Section(BaseModel):
-    """A part of the configuration: frozen, and an unknown key in it is an error."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
-
-
 class Service(Section):
     """The service itself and where its front door listens."""
 
     name: str = Field("ai-provider", pattern=r"^[a-z][a-z0-9-]{0,62}$")
+    id: str = Field("001", pattern=r"^[A-Za-z0-9][A-Za-z0-9-]{0,31}$")
+    """Tells this process's log lines from those of others of its kind: `service_id` is `ai-provider-001`."""
     description: str = ""
     version: str = ""
     host: str = "127.0.0.1"
@@ -59,6 +48,8 @@ class Logging(Section):
 
     level: Literal["debug", "info", "warning", "error", "critical"] = "info"
     format: Literal["json", "console"] = "json"
+    output_dir: str = ""
+    """Folder for rotating log files as well (`LOG_OUTPUT_DIR`); empty: stdout only."""
 
 
 class Redis(Section):
@@ -171,11 +162,20 @@ class Settings(Section):
     jobs: Jobs = Jobs()
     limits: Limits = Limits()
     worker: Worker = Worker()
+    scaling: Scaling = Scaling()
     providers: dict[str, Provider] = Field(default_factory=dict)
     enabled: tuple[str, ...] = ()
     """Names of the providers that may be used (`providers.enabled` in the files)."""
     models: dict[str, tuple[str, ...]] = Field(default_factory=dict)
     """Logical model name to its candidates, `provider/model`, in order."""
+    services: dict[str, HttpUrl] = Field(default_factory=dict)
+    """Other services by name, and where they are."""
+    cache: Cache = Cache()
+    cost_tracking: CostTracking = CostTracking()
+    resources: Resources = Resources()
+    errors: Errors = Errors()
+    health: Health = Health()
+    database: Database = Database()
     sandbox: Sandbox = Sandbox()
     flower: Flower = Flower()
     version: str = ""

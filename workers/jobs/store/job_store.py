@@ -15,7 +15,19 @@ from redis.asyncio import Redis
 from infrastructure.core.error_core import IdempotencyMismatch, StoreUnavailable
 from infrastructure.core.redis_core import store_errors
 from workers.jobs import ids, keys
-from workers.jobs.models import Claimed, Fence, Job, NewJob, Outcome, Page, ReadyClass, Status, Submitted, Swept
+from workers.jobs.models import (
+    Claimed,
+    Fence,
+    Job,
+    NewJob,
+    Outcome,
+    Page,
+    ReadyClass,
+    Status,
+    Submitted,
+    Swept,
+    Waiting,
+)
 from workers.jobs.store import lua, reading, writing
 from workers.jobs.store.headroom import Headroom
 
@@ -180,6 +192,17 @@ class JobStore:
         """Return how many jobs wait in these classes."""
         count: int = await self._run("ready_count", *classes)
         return count
+
+    async def waiting(self, classes: Sequence[ReadyClass]) -> dict[ReadyClass, Waiting]:
+        """Return of each class how many jobs wait, and the age of the oldest since its submit."""
+        flat = await self._run("waiting", *classes)
+        triples = zip(flat[::3], flat[1::3], flat[2::3], strict=True)
+        return {ReadyClass(name.decode()): Waiting(count=count, oldest_age_ms=age) for name, count, age in triples}
+
+    async def owners(self) -> dict[str, int]:
+        """Return the worker processes whose lease runs, and how many jobs each has."""
+        flat = await self._run("owners", self._lease_ms)
+        return {owner.decode(): held for owner, held in zip(flat[::2], flat[1::2], strict=True)}
 
     async def counters(self) -> dict[str, float]:
         """Return stale_writes, late_cost_usd, rescued, poisoned, each from the first time that it happened."""

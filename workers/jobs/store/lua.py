@@ -8,6 +8,7 @@ from importlib.resources import files
 
 NAMES = (
     "submit", "page", "cancel", "claim", "complete", "give_back", "renew", "retire", "sweep", "expire_due", "ready_count",
+    "waiting", "owners",
 )  # fmt: skip
 _INCLUDE = re.compile(r"^-- include: ([a-z_]+)$", re.MULTILINE)
 

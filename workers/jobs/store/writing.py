@@ -33,6 +33,7 @@ def outcome(how: Outcome) -> Fields:
         cost=money(how.cost_usd) or None,
         saved=money(how.saved_usd) or None,
         cache=how.cache,
+        cfg=how.config_version or None,
         attempts=orjson.dumps(how.attempts) if how.attempts else None,
     )
 

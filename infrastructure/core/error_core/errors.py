@@ -34,6 +34,7 @@ class ServiceError(Exception):
 
     `code` and `status` are stable: clients may switch on them. `retryable` says whether the same call can succeed later
     without a change. `retry_after_s` is when (seconds), where it is known. `data` are extra members for the caller.
+    `job_code` is what a job ends with; a failure of a provider says more there than its class.
     """
 
     code: ClassVar[str] = "internal_error"
@@ -44,6 +45,7 @@ class ServiceError(Exception):
     def __init__(self, message: str, *, retry_after_s: float | None = None, **data: Any) -> None:
         super().__init__(message)
         self.message = message
+        self.job_code: str = self.code
         self.retry_after_s = retry_after_s
         self.data = data
 

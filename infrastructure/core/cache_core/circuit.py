@@ -1,0 +1,69 @@
+"""Doing without Redis while it is away: nobody waits for it, one probe in the background finds it again."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+from redis.exceptions import RedisError
+
+from infrastructure.core.asyncio_core import end_tasks
+from infrastructure.core.logger_core import CoreLogger, where
+
+FIRST_PAUSE_S, LAST_PAUSE_S = 0.05, 1.0
+PROBE_S = 1.0
+
+FAILURES = (RedisError, OSError, TimeoutError)
+"""What a Redis that is away, slow, full or wrong raises."""
+
+
+class Circuit:
+    """Open while Redis is away. `probe` must succeed before it is closed again; it runs for at most 1 s at a time.
+
+    A caller's timeout is short, so it may only say that this process was busy: the circuit opens, but the warning waits for
+    the first probe, which has more time.
+    """
+
+    def __init__(self, probe: Callable[[], Awaitable[None]], *, log: CoreLogger) -> None:
+        self._probe = probe
+        self._log = log
+        self._task: asyncio.Task[None] | None = None
+        self.open = False
+        self.outages = 0
+        """Times that Redis was away for longer than a moment; each was warned of once."""
+
+    def trip(self, exc: BaseException) -> None:
+        """Note that Redis failed: from now on it is left alone until a probe succeeds."""
+        if not self.open:
+            self.open = True
+            self._task = asyncio.create_task(self._until_back(self.outages), name="cache-probe")
+            if not isinstance(exc, TimeoutError):
+                self._warn(exc)
+
+    async def close(self) -> None:
+        """End the probe."""
+        if self._task is not None:
+            await end_tasks([self._task])
+
+    async def _until_back(self, outages_before: int) -> None:
+        pause = FIRST_PAUSE_S
+        while (trouble := await self._trouble()) is not None:
+            if self.outages == outages_before:
+                self._warn(trouble)
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, LAST_PAUSE_S)
+        self.open = False
+        if self.outages != outages_before:
+            self._log.info("Cache has Redis again")
+
+    async def _trouble(self) -> BaseException | None:
+        try:
+            async with asyncio.timeout(PROBE_S):
+                await self._probe()
+        except FAILURES as exc:
+            return exc
+        return None
+
+    def _warn(self, exc: BaseException) -> None:
+        self.outages += 1
+        self._log.warning("Cache goes on without Redis", context=where(exc))

@@ -1,0 +1,47 @@
+"""The scripts that change a cache in Redis: each writes the change and tells it in the log in one step.
+
+A script sent twice (redis-py does, when an answer is late) does the same twice. Those that take away begin with a command
+that frees, so that they pass when Redis is out of memory; `WRITE` is refused then.
+"""
+
+from __future__ import annotations
+
+LOG_ENTRIES = 20_000
+LOG_MS = 3_600_000
+MARKS = 500
+"""With more marks than these, one takes the place of all: nothing written before it is believed."""
+
+_LOG = f"'MAXLEN', '~', {LOG_ENTRIES}, '*'"
+
+# KEYS log, entry; ARGV ttl in ms, digest, what follows it, fields of the log's entry
+WRITE = f"""
+local id = redis.call('XADD', KEYS[1], {_LOG}, unpack(ARGV, 4))
+redis.call('PEXPIRE', KEYS[1], {LOG_MS})
+local seal = string.sub(redis.sha1hex(id .. ARGV[2]), 1, 8)
+redis.call('SET', KEYS[2], id .. '|' .. seal .. ARGV[2] .. ARGV[3], 'PX', ARGV[1])
+return id
+"""
+
+# KEYS log, entry; ARGV fields of the log's entry
+DELETE = f"""
+redis.call('UNLINK', KEYS[2])
+local id = redis.call('XADD', KEYS[1], {_LOG}, unpack(ARGV))
+redis.call('PEXPIRE', KEYS[1], {LOG_MS})
+return id
+"""
+
+# KEYS log, marks, marked; ARGV longest ttl in ms, name of the mark, fields of the log's entry
+MARK = f"""
+redis.call('DEL', KEYS[3])
+local id = redis.call('XADD', KEYS[1], {_LOG}, unpack(ARGV, 3))
+redis.call('PEXPIRE', KEYS[1], {LOG_MS})
+local name = ARGV[2]
+if redis.call('HLEN', KEYS[2]) >= {MARKS} then
+  redis.call('DEL', KEYS[2])
+  name = '*'
+end
+redis.call('HSET', KEYS[2], name, id)
+redis.call('PEXPIRE', KEYS[2], ARGV[1])
+redis.call('SET', KEYS[3], id, 'PX', ARGV[1])
+return id
+"""

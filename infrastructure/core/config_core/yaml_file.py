@@ -1,0 +1,139 @@
+"""One YAML file of the configuration: its bytes read, judged and turned into a tree."""
+
+from __future__ import annotations
+
+import stat
+from collections.abc import Iterator
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+MAX_FILE_BYTES = 1_048_576
+BOM = b"\xef\xbb\xbf"
+FLAT = 1_000
+"""A file with no longer lines and no more brackets cannot be nested much deeper than twice this."""
+
+
+class NotSettings(ValueError):
+    """What stands at a path holds no settings; says why."""
+
+
+class _UniqueKeys:
+    """For a loader: repeated keys are refused."""
+
+    def construct_mapping(self, node: Any, deep: bool = False) -> Any:
+        """Refuse a key that stands twice in one mapping."""
+        seen: set[Any] = set()
+        for key_node, _ in node.value:
+            key = self.construct_object(key_node, deep=True)  # type: ignore[attr-defined]  # the loader's
+            if key in seen:
+                raise yaml.YAMLError(f"key {key!r} stands twice (line {key_node.start_mark.line + 1})")
+            seen.add(key)
+        return super().construct_mapping(node, deep)  # type: ignore[misc]
+
+
+class SafeLoader(_UniqueKeys, yaml.SafeLoader):
+    """Reads whatever it is given; what is nested too deep ends in a RecursionError."""
+
+
+class FastLoader(_UniqueKeys, getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
+    """Nine times as fast where PyYAML has libyaml, and it crashes the process on what is nested too deep."""
+
+
+def read_bytes(path: Path) -> bytes | None:
+    """Return what a file holds, None when there is none.
+
+    Raises:
+        NotSettings: it is no file, too large, or cannot be read.
+    """
+    try:
+        with path.open("rb") as file:
+            if not stat.S_ISREG(path.stat().st_mode):
+                raise NotSettings("expected a file, found something else")
+            content = file.read(MAX_FILE_BYTES + 1)
+    except FileNotFoundError:
+        if path.is_symlink():
+            raise NotSettings("expected a file, found a link that leads nowhere") from None
+        return None
+    except IsADirectoryError:
+        raise NotSettings("expected a file, found a folder") from None
+    except OSError as exc:
+        raise NotSettings(f"cannot be read: {exc.strerror}") from None
+    if len(content) > MAX_FILE_BYTES:
+        raise NotSettings(f"expected at most {MAX_FILE_BYTES} bytes, got more")
+    return content
+
+
+@lru_cache(maxsize=16)
+def parse(content: bytes) -> dict[Any, Any]:
+    """Return the mapping that a file's content is; empty content is an empty one. It is shared: nobody may change it.
+
+    Raises:
+        NotSettings: not UTF-8, not YAML, more than one document, an alias, a doubled key, or no mapping.
+    """
+    if content.startswith(BOM):
+        raise NotSettings("expected UTF-8 without a byte order mark, found one")
+    if b"\0" in content:
+        raise NotSettings("expected text, found a NUL byte: not valid YAML")
+    try:
+        tree = _load(content.decode("utf-8"))
+    except UnicodeDecodeError as exc:
+        raise NotSettings(f"expected UTF-8 text, found another byte at {exc.start}") from None
+    except (yaml.YAMLError, RecursionError, TypeError, ValueError) as exc:
+        raise NotSettings(f"not valid YAML: {_said(exc)}") from None
+    if tree is None:
+        return {}
+    if not isinstance(tree, dict):
+        raise NotSettings(f"expected keys and values, got a {type(tree).__name__}")
+    return tree
+
+
+def _load(text: str) -> Any:
+    """Return the only document, made by the fast loader where no nesting can be deep."""
+    lines, brackets = text.splitlines(), text.count("[") + text.count("{")
+    is_flat = brackets <= FLAT and max(map(len, lines), default=0) <= FLAT
+    loader = FastLoader(text) if is_flat else SafeLoader(text)
+    try:
+        node = loader.get_single_node()
+        if node is None:
+            return None
+        _refuse_aliases(node)
+        return loader.construct_document(node)
+    finally:
+        loader.dispose()
+
+
+def _refuse_aliases(root: Any) -> None:
+    """Refuse a node that stands in two places: a small file of aliases can expand to gigabytes."""
+    seen: set[int] = set()
+    nodes = [root]
+    while nodes:
+        node = nodes.pop()
+        if id(node) in seen:
+            raise yaml.YAMLError(f"aliases are not allowed (line {node.start_mark.line + 1})")
+        seen.add(id(node))
+        if isinstance(node, yaml.MappingNode):
+            nodes += [part for pair in node.value for part in pair]
+        elif isinstance(node, yaml.SequenceNode):
+            nodes += node.value
+
+
+def _said(exc: Exception) -> str:
+    """Return what is wrong and where, without the lines that PyYAML quotes: they may hold a secret."""
+    if isinstance(exc, yaml.MarkedYAMLError) and exc.problem_mark is not None:
+        return f"{exc.problem} (line {exc.problem_mark.line + 1}, column {exc.problem_mark.column + 1})"[:200]
+    return " ".join(str(exc).split())[:200] if isinstance(exc, yaml.YAMLError) else type(exc).__name__
+
+
+def deep_paths(tree: Any, prefix: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+    """Yield the path of every leaf in the order of the file, lists' places included; an empty value is no leaf."""
+    if isinstance(tree, dict) and tree:
+        for key, value in tree.items():
+            yield from deep_paths(value, (*prefix, str(key)))
+    elif isinstance(tree, list) and tree:
+        for place, value in enumerate(tree):
+            yield from deep_paths(value, (*prefix, str(place)))
+    elif tree is not None and prefix:
+        yield prefix

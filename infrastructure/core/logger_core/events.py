@@ -1,0 +1,19 @@
+"""The guide's own events and messages, each name once, so that no line of them is spelled in two ways."""
+
+from __future__ import annotations
+
+from types import MappingProxyType
+from typing import Final
+
+AI_COMPLETION_SUCCESS: Final = "ai_completion_success"
+PROVIDER_FAILOVER: Final = "provider_failover"
+PROVIDER_COMPLETION_FAILED: Final = "Provider completion failed"
+REQUEST: Final = "Request"
+
+EVENT_MESSAGES: Final = MappingProxyType(
+    {AI_COMPLETION_SUCCESS: "AI completion successful", PROVIDER_FAILOVER: "Provider failover"}
+)
+"""What the line of a business event says; the event's name stands in its context."""
+
+KNOWN_MESSAGES: Final = frozenset({REQUEST, PROVIDER_COMPLETION_FAILED, *EVENT_MESSAGES, *EVENT_MESSAGES.values()})
+"""Messages that are told whoever says them; every other one has to stand in the code of who says it."""

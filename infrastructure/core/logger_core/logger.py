@@ -1,0 +1,133 @@
+"""The logger of one module of one service."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from pathlib import PurePath
+from types import FrameType
+from typing import TYPE_CHECKING, Any
+
+from infrastructure.base import base_logger
+from infrastructure.base.base_logger import DEFAULT_SERVICE, BaseLogger, LogLevel
+from infrastructure.core.logger_core.counts import LineCounts
+from infrastructure.core.logger_core.events import EVENT_MESSAGES
+from infrastructure.core.logger_core.places import told
+from infrastructure.core.logger_core.rendering import FORMATS
+
+if TYPE_CHECKING:
+    from infrastructure.core.logger_core.manager import LoggerManager
+
+_OWN_FILES = frozenset({__file__, base_logger.__file__})
+
+
+class CoreLogger(BaseLogger):
+    """Writes lines in the guide's form; context in, structured line out.
+
+    A message has to stand in the code that says it, and a context key on the allow-list (`context_keys.py`): what arrives
+    at run time may be a prompt. `service_id` is the part after the service's name (`001`) or the whole (`ai-provider-001`);
+    without one it is the process's. `output_format` is `json` or `console`. The loggers of `get_logger` follow the process's
+    level and format, one made here has its own.
+
+    Raises:
+        ValueError: `log_level` or `output_format` is none.
+    """
+
+    def __init__(
+        self,
+        service_name: str,
+        service_id: str | None = None,
+        log_level: LogLevel | str = LogLevel.INFO,
+        output_format: str = "json",
+        *,
+        module: str = "",
+        manager: LoggerManager | None = None,
+        follows: bool = False,
+    ) -> None:
+        if output_format not in FORMATS:
+            raise ValueError(f"expected output_format to be one of {', '.join(FORMATS)}, got {output_format!r}")
+        super().__init__(service_name, service_id)
+        self._manager = _process_manager() if manager is None else manager
+        self._module = module
+        self._given_id = service_id
+        # Loggers of modules are made before the configuration is read, which may give the service another name.
+        self._service = "" if follows and service_name == DEFAULT_SERVICE else service_name
+        self._threshold = None if follows else LogLevel(log_level).number
+        self._format = None if follows else output_format
+        self._counts = LineCounts()
+
+    def log(
+        self,
+        level: LogLevel,
+        message: str,
+        context: Mapping[str, Any] | None = None,
+        *,
+        exc: BaseException | None = None,
+    ) -> None:
+        """Log one line; of `exc` only its type and places, since its text may quote a prompt. Never raises."""
+        manager = self._manager
+        if _number(level) < (manager.threshold if self._threshold is None else self._threshold):
+            return
+        caller = _caller()
+        manager.write(
+            LogLevel(level),
+            message,
+            service=self._service,
+            service_id=self._given_id,
+            module=self._module or PurePath(caller.f_code.co_filename).stem,
+            function=caller.f_code.co_name,
+            code=caller.f_code,
+            context=context if exc is None else {**(context or {}), **told(exc)},
+            own=self.context,
+            output_format=self._format,
+            counts=self._counts,
+        )
+
+    def log_request(
+        self, method: str, path: str, status_code: int, duration_ms: float, user_id: str | None = None
+    ) -> None:
+        """Log an HTTP request: the route rather than the path as it came, milliseconds, and who asked."""
+        super().log_request(method, path.partition("?")[0].partition("#")[0], status_code, duration_ms, user_id)
+
+    def log_business_event(self, event_name: str, event_data: Mapping[str, Any], user_id: str | None = None) -> None:
+        """Log an event of the business: its name is `event` in the context, the message says it in words."""
+        context = {"event": event_name, **event_data}
+        if user_id is not None:
+            context["user_id"] = user_id
+        self.log(LogLevel.INFO, EVENT_MESSAGES.get(event_name, event_name), context)
+
+    def set_log_level(self, level: LogLevel | str) -> None:
+        """Drop what matters less than this from now on: here, or for the whole process when the logger follows it.
+
+        Raises:
+            ValueError: it is no level.
+        """
+        if self._threshold is None:
+            self._manager.set_log_level(level)
+        else:
+            self._threshold = LogLevel(level).number
+
+    def get_metrics(self) -> dict[str, Any]:
+        """Return what this logger wrote; the process's totals are `logger_manager.get_metrics()`."""
+        return self._counts.told()
+
+
+def _process_manager() -> LoggerManager:
+    from infrastructure.core.logger_core.manager import logger_manager  # it makes loggers itself
+
+    return logger_manager
+
+
+def _number(level: LogLevel | str) -> int:
+    try:
+        return LogLevel(level).number
+    except ValueError:
+        return LogLevel.INFO.number
+
+
+def _caller() -> FrameType:
+    """Return the frame that wants a line."""
+    frame = sys._getframe(1)  # noqa: SLF001  inspect's way costs a hundred times more
+    while frame.f_code.co_filename in _OWN_FILES and frame.f_back is not None:
+        frame = frame.f_back
+    return frame

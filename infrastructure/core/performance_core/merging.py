@@ -1,0 +1,48 @@
+"""Sections that processes tell of themselves, as one section of the fleet."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+# What is no count does not add up: such a figure is shown by instance only.
+_NO_COUNTS = ("rate", "ratio", "share", "percent", "version", "max", "min", "ttl", "limit", "id", "port", "at", "average",
+              "mean",
+              "p50", "p95", "p99", "age", "enabled", "level", "default")  # fmt: skip
+
+
+_UNITS = ("ms", "s", "us")
+_SUMS = ("total", "saved")  # of times, these add up
+
+
+def merged(told: Mapping[str, Mapping[str, Any]], section: str) -> dict[str, Any]:
+    """Return a section of the fleet: `fleet` holds the sums of its counts, `by_instance` each one's own words.
+
+    `told` are the sections by instance; an instance that does not have this one is left out.
+    """
+    each = {instance: sections[section] for instance, sections in told.items() if sections.get(section)}
+    return {"fleet": _summed(list(each.values())), "by_instance": each}
+
+
+def _hit_ratio(whole: Mapping[str, Any]) -> float | None:
+    hits = sum(whole["hits"].values()) if isinstance(whole["hits"], Mapping) else whole["hits"]
+    asked = hits + whole["misses"]
+    return round(hits / asked, 4) if asked else None
+
+
+def _summed(parts: list[Mapping[str, Any]]) -> dict[str, Any]:
+    """Add up what all parts count, through nested tables; texts, lists and what does not add up are left out."""
+    whole: dict[str, Any] = {}
+    for name in dict.fromkeys(name for part in parts for name in part):
+        values = [part[name] for part in parts if name in part]
+        tables = [value for value in values if isinstance(value, Mapping)]
+        if tables and str(name).rpartition("_")[2] not in _UNITS:
+            whole[str(name)] = _summed(tables)
+        elif _adds_up(str(name)) and all(type(value) in {int, float} for value in values):
+            whole[str(name)] = sum(values)
+    return whole | {"hit_ratio": _hit_ratio(whole)} if {"hits", "misses"} <= whole.keys() else whole
+
+
+def _adds_up(name: str) -> bool:
+    parts = name.lower().split("_")
+    return not any(part in _NO_COUNTS for part in parts) and (parts[-1] not in _UNITS or parts[0] in _SUMS)

@@ -1,0 +1,119 @@
+"""What `ai-provider config` tells of a configuration: everything but its secrets."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+from api.cli.main import run
+from tests.support.configuration import Folder
+
+SECRETS = {
+    "OPENAI_API_KEY": "sk-planted-openai-0123456789",
+    "REDIS_URL": "redis://user:planted-password@127.0.0.1:6390/0",
+    "DATABASE_URL": "postgres://user:planted-database@db/x?password=planted-query",
+    "AI_PROVIDER_HMAC_SECRET": "planted-hmac-" + "x" * 32,
+    "AI_PROVIDER_CACHE_REDIS_URL": "redis://:planted-cache@c:1",
+}
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Folder:
+    folder = Folder(tmp_path)
+    folder.write("cache: {ttl: 100}\n", "default")
+    folder.write("cache: {ttl: 200}\n")
+    monkeypatch.setenv("CONFIG_DIR", str(folder.root))
+    for name, value in SECRETS.items():
+        monkeypatch.setenv(name, value)
+    return folder
+
+
+def told(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, *words: str) -> tuple[int, str, str]:
+    """Run a command; return its status and what it wrote."""
+    monkeypatch.setattr(sys, "argv", ["ai-provider", "config", *words])
+    status = run()
+    output = capsys.readouterr()
+    assert "planted" not in output.out + output.err
+    return status, output.out, output.err
+
+
+def test_show_gives_every_key_its_origin_and_no_secret(
+    folder: Folder, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    status, out, _ = told(capsys, monkeypatch, "show", "--json")
+    shown = json.loads(out)
+
+    assert status == 0
+    assert shown["cache.ttl"] == {"value": "200", "origin": "ai-provider.yml"}
+    assert shown["providers.openai.api_key"] == {"value": "********", "origin": "variable OPENAI_API_KEY"}
+    assert shown["redis.url"]["value"] == "redis://127.0.0.1:6390/0"
+    assert shown["jobs.lease_s"]["origin"] == "default"
+
+
+def test_explain_tells_every_layer_that_spoke_and_which_one_holds(
+    folder: Folder, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AI_PROVIDER_CACHE_TTL", "300")
+    status, out, _ = told(capsys, monkeypatch, "explain", "cache.ttl", "--json")
+    found = json.loads(out)
+
+    assert status == 0
+    assert [one["value"] for one in found["said"]] == ["100", "200", "300"]
+    assert found["origin"] == "variable AI_PROVIDER_CACHE_TTL"
+    assert found["allowed"] == "integer, at least 1, at most 604800"
+    assert found["takes_effect"] == "at a reload"
+    assert found["variables"] == ["AI_PROVIDER_CACHE_TTL"]
+
+
+@pytest.mark.parametrize(
+    "key", ["providers.openai.api_key", "redis.url", "database.url", "service.hmac_secret", "cache.redis_url"]
+)
+def test_explain_masks_secrets_in_every_layer(
+    folder: Folder, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, key: str
+) -> None:
+    folder.write("providers: {openai: {api_key: sk-planted-in-a-file}}\nredis: {url: 'redis://:planted@h:1'}\n")
+    for form in ((), ("--json",)):
+        status, out, _ = told(capsys, monkeypatch, "explain", key, *form)
+        assert status == 0
+        assert key in out
+
+
+def test_explain_of_an_unknown_key_names_the_nearest(
+    folder: Folder, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    status, _, error = told(capsys, monkeypatch, "explain", "cache.tll")
+
+    assert status == 1
+    assert "did you mean cache.ttl?" in error
+
+
+def test_check_tells_all_faults_at_once_and_exits_78(
+    folder: Folder, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder.write("cache: {ttl: 0}\nservice: {prot: 1}\nproviders: {enabled: []}\n")
+    monkeypatch.setenv("AI_PROVIDER_PROT", "1")
+    monkeypatch.setenv("OPENAI_API_KEY", "sk planted")
+    status, _, error = told(capsys, monkeypatch, "check")
+
+    assert status == 78
+    for text in ("cache.ttl", "service.prot", "providers.enabled", "AI_PROVIDER_PROT", "ai-provider.yml"):
+        assert text in error
+
+
+def test_the_schema_states_types_ranges_meanings_and_when_a_change_takes_effect(
+    folder: Folder, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    status, out, _ = told(capsys, monkeypatch, "schema")
+    schema = json.loads(out)
+
+    assert status == 0
+    ttl, port = schema["$defs"]["Cache"]["properties"]["ttl"], schema["$defs"]["Service"]["properties"]["port"]
+    assert (ttl["minimum"], ttl["maximum"], ttl["x-takes-effect"]) == (1, 604_800, "reload")
+    assert "Seconds" in ttl["description"]
+    assert (port["maximum"], port["x-takes-effect"]) == (65_535, "start")
+    assert schema["additionalProperties"] is False
+    assert schema["properties"]["providers"]["properties"]["enabled"]["minItems"] == 1
+    assert not {"environment", "version", "enabled"} & schema["properties"].keys()

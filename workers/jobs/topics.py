@@ -1,0 +1,24 @@
+"""Topics of the events that the service publishes.
+
+    topic                    data                                                       from
+    provider.failover        from_provider, to_provider, reason, failover_time_ms,      workers
+                             job_id
+    configuration.changed    version: of the configuration that holds now               every process
+    configuration.refused    problems: how many faults the new one has                  every process
+    worker.ready             owner, kind                                                workers
+    worker.draining          owner, running: jobs that it still has                     workers
+    worker.stopped           owner                                                      workers
+    jobs.rescued             rescued, poisoned: how many                                upkeep
+    fleet.scaled             kind, before, workers: how many processes                  `ai-provider up`
+
+They are hints for whoever watches; nothing that must not be lost depends on one.
+"""
+
+PROVIDER_FAILOVER = "provider.failover"
+CONFIGURATION_CHANGED = "configuration.changed"
+CONFIGURATION_REFUSED = "configuration.refused"
+WORKER_READY = "worker.ready"
+WORKER_DRAINING = "worker.draining"
+WORKER_STOPPED = "worker.stopped"
+JOBS_RESCUED = "jobs.rescued"
+FLEET_SCALED = "fleet.scaled"
