@@ -25,6 +25,7 @@ def job_json(job: Job, *, brief: bool = False) -> dict[str, Any]:
         "usage": job.usage,
         "cost_usd": job.cost_usd,
         "saved_usd": job.saved_usd,
+        "saved_ms": job.saved_ms,
         "cache": job.cache,
         "attempts": [_attempt(attempt) for attempt in job.attempts],
         "metadata": job.metadata,

@@ -21,8 +21,12 @@ TASK_COMPLETION: Final = "completion"
 TASK_RESCUE: Final = "upkeep.rescue"
 TASK_RING: Final = "upkeep.ring"
 TASK_EXPIRE: Final = "upkeep.expire"
+TASK_PROMOTE: Final = "upkeep.promote"
+TASK_HEALTH: Final = "upkeep.health"
 TASK_SUSPECT: Final = "upkeep.suspect"
 
+HEALTH_S: Final = 2.0
+"""From look to look at the providers' health; whether anything is checked then is the prober's to say."""
 UPKEEP_SOFT_LIMIT_S: Final = 60
 
 

@@ -8,6 +8,7 @@ from infrastructure.core.config_core import Settings
 from workers import queues
 
 EXPIRE_S = 2.0
+PROMOTE_S = 1.0
 SUSPECT_S = 5.0
 
 
@@ -20,6 +21,8 @@ def beat_schedule(settings: Settings) -> dict[str, dict[str, Any]]:
         queues.TASK_RESCUE: settings.jobs.heartbeat_s,
         queues.TASK_RING: settings.jobs.heartbeat_s,
         queues.TASK_EXPIRE: EXPIRE_S,
+        queues.TASK_PROMOTE: PROMOTE_S,
+        queues.TASK_HEALTH: queues.HEALTH_S,
         queues.TASK_SUSPECT: SUSPECT_S,
     }
     return {name: {"task": name, "schedule": every_s, "args": (every_s,)} for name, every_s in entries.items()}

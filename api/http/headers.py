@@ -1,11 +1,11 @@
-"""What a caller asks for in headers: how long to wait, and under which key to do a thing once."""
+"""What a caller asks for in headers: how long to wait, under which key to do a thing once, whether an old answer will do."""
 
 from __future__ import annotations
 
 import hashlib
 import re
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, Literal
 
 import orjson
 
@@ -42,6 +42,18 @@ def seconds(text: str, *, field: str, limit_s: float) -> int:
     if int(text) > limit_s:
         raise field_error(field, f"expected the wait to be at most {limit_s:g} seconds, got {int(text)}")
     return int(text)
+
+
+def cache_mode(headers: Headers) -> Literal["refresh", "off"] | None:
+    """Return what `Cache-Control` (RFC 9111) asks of the answer cache: `no-store` is off, `no-cache` refresh.
+
+    None where it says neither; its other directives are for caches of HTTP.
+    """
+    values = (value.decode("latin-1").lower() for name, value in headers if name == b"cache-control")
+    said = {directive.partition("=")[0].strip() for value in values for directive in value.split(",")}
+    if "no-store" in said:
+        return "off"
+    return "refresh" if "no-cache" in said else None
 
 
 def idempotency(headers: Headers, body: Any) -> tuple[str, str] | None:

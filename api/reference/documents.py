@@ -21,7 +21,7 @@ REQUEST = {
 QUEUED: Document = {
     "id": JOB_ID, "object": "job", "status": "queued", "model": "default",
     "created_at": "2026-01-05T12:00:00.000Z", "started_at": None, "finished_at": None,
-    "result": None, "error": None, "usage": None, "cost_usd": None, "saved_usd": None, "cache": None,
+    "result": None, "error": None, "usage": None, "cost_usd": None, "saved_usd": None, "saved_ms": None, "cache": None,
     "attempts": [], "metadata": {"run": "42"},
 }  # fmt: skip
 _USAGE = {"prompt_tokens": 14, "completion_tokens": 7, "total_tokens": 21}
@@ -38,6 +38,8 @@ COMPLETED = {
 SUMMARY = {name: value for name, value in COMPLETED.items() if name != "result"}
 _FAULT = {"field": "tempreature", "pointer": "#/tempreature", "message": "no such field; did you mean temperature?"}
 _HEADERS = {
+    "Cache-Control": "`no-cache`: a new answer, which others may then get; `no-store`: neither read nor keep. `cache.mode` in "
+    "the body wins.",
     "Idempotency-Key": "1 to 255 printable characters: the same key and body make one job. The second answer carries "
     "`Idempotency-Replayed: true`; the same key with another body is refused.",
     "Prefer": "`wait=N`: hold the answer until the job ends, N (at most 60) seconds at the longest.",

@@ -45,7 +45,10 @@ class JobSummary(BaseModel):
     error: JobError | None
     usage: dict[str, Any] | None
     cost_usd: float | None = Field(description="What the answer cost; null when unknown, never 0 for unknown.")
-    saved_usd: float | None = Field(description="What the cache or a shared call saved.")
+    saved_usd: float | None = Field(
+        description="What the cache or a shared call saved; null when its price is unknown."
+    )
+    saved_ms: float | None = Field(description="How long the call took that did not have to be made.")
     cache: Literal["hit", "joined", "miss"] | None
     attempts: list[AttemptView]
     metadata: dict[str, str]
@@ -128,6 +131,7 @@ class QueueLoad(ClassLoad):
 
     kind: str
     running: int
+    delayed: int = Field(description="Jobs put back until a provider may be called again.")
     classes: dict[str, ClassLoad]
     workers: WorkerNumbers
 

@@ -9,7 +9,7 @@ from starlette.responses import Response
 
 from api.front import FrontDoor, front_of, within
 from api.http.body import read_json
-from api.http.headers import idempotency, preferred_wait
+from api.http.headers import cache_mode, idempotency, preferred_wait
 from api.keys.auth import principal
 from api.keys.keys import Principal
 from api.reference import documents
@@ -33,7 +33,7 @@ async def submit(request: Request, caller: Annotated[Principal, Depends(principa
     headers = request.scope["headers"]
     wait_s = preferred_wait(headers, limit_s=front.settings.limits.wait_s)
     body = await read_json(request.scope, request.receive, front.settings.limits)
-    new = _new_job(body, caller.tenant, front, idempotency(headers, body))
+    new = _new_job(request, body, caller.tenant, front)
     with front.observation.tracker.track_operation(SUBMIT):
         submitted = await within(front.store.submit(new))
     if submitted.created:
@@ -46,7 +46,9 @@ async def submit(request: Request, caller: Annotated[Principal, Depends(principa
     return answer(job_json(job), status=200 if ended else 202, headers={**place, **replayed, **applied})
 
 
-def _new_job(body: Any, tenant: str, front: FrontDoor, idempotency: tuple[str, str] | None) -> NewJob:
+def _new_job(request: Request, body: Any, tenant: str, front: FrontDoor) -> NewJob:
+    headers = request.scope["headers"]
+    once = idempotency(headers, body)
     asked = parse_request(body, front.settings)
     check_business(asked, front.settings)  # what nobody can serve is told now, not by a failed job
     return NewJob(
@@ -54,12 +56,12 @@ def _new_job(body: Any, tenant: str, front: FrontDoor, idempotency: tuple[str, s
         tenant=tenant,
         kind="completion",
         model=asked.model,
-        request=pack(asked.call()),
+        request=pack(asked.call(cache_mode=cache_mode(headers))),
         priority=Priority(asked.priority or "normal"),
         deadline_ms=int(1_000 * (asked.deadline_s or front.settings.jobs.deadline_s)),
         metadata=asked.metadata or {},
         config_version=front.settings.version,
-        idempotency=idempotency,
+        idempotency=once,
     )
 
 

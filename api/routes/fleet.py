@@ -55,6 +55,7 @@ def _load_json(load: Load, bounds: Bounds) -> dict[str, Any]:
         "ready": load.figures.ready,
         "oldest_age_s": load.figures.oldest_age_s,
         "running": load.figures.running,
+        "delayed": load.delayed,
         "classes": {
             name.value: {"ready": one.count, "oldest_age_s": one.oldest_age_ms / 1000} for name, one in load.classes.items()
         },

@@ -69,7 +69,7 @@ async def test_a_submission_answers_with_the_job_and_its_address(client: httpx.A
     assert job.pop("created_at").endswith("Z")
     assert job == {
         "id": job["id"], "object": "job", "status": "queued", "model": "default", "started_at": None,
-        "finished_at": None, "result": None, "error": None, "usage": None, "cost_usd": None, "saved_usd": None,
+        "finished_at": None, "result": None, "error": None, "usage": None, "cost_usd": None, "saved_usd": None, "saved_ms": None,
         "cache": None, "attempts": [], "metadata": {"run": "42"},
     }  # fmt: skip
     assert (await client.get(response.headers["location"])).json() == response.json()
@@ -358,7 +358,8 @@ async def test_the_reference_is_whole_and_has_examples(client: httpx.AsyncClient
                 assert content.get("example") or content.get("examples"), (path, status)
     submit = document["paths"]["/api/v1/completion"]["post"]
     assert submit["requestBody"]["content"]["application/json"]["example"]["model"]
-    assert {parameter["name"] for parameter in submit["parameters"]} == {"Idempotency-Key", "Prefer", "X-Request-Id"}
+    headers = {"Cache-Control", "Idempotency-Key", "Prefer", "X-Request-Id"}
+    assert {parameter["name"] for parameter in submit["parameters"]} == headers
     page = (await client.get("/docs")).text
     assert "POST" in page
     assert "/api/v1/completion" in page

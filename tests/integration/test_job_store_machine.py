@@ -39,6 +39,7 @@ class StoreMachine(RuleBasedStateMachine):
         self.state: dict[str, Status] = {}
         self.holder: dict[str, Claimed] = {}
         self.claims: list[Claimed] = []
+        self.backs: dict[str, str] = {}
         self.writes: list[tuple[Claimed, str]] = []
 
     def run(self, step: Coroutine[Any, Any, Any]) -> Any:
@@ -112,6 +113,21 @@ class StoreMachine(RuleBasedStateMachine):
         assert given == self.holds(job)
         if given:
             self.queue(job.id)
+
+    @precondition(lambda self: self.claims)
+    @rule(data=st.data(), due=st.booleans())
+    def put_back(self, data: st.DataObject, due: bool) -> None:
+        job = data.draw(st.sampled_from(self.claims))
+        put = self.run(self.store.put_back(job.fence, delay_ms=0 if due else 3_600_000))
+        assert put == (self.holds(job) or self.backs.get(job.id) == job.fence.value)
+        if self.holds(job):
+            self.queue(job.id)
+            self.backs[job.id] = job.fence.value
+
+    @rule()
+    def promote(self) -> None:
+        for job_id in self.run(self.store.promote()):
+            assert self.state[job_id] is Status.QUEUED
 
     @precondition(lambda self: self.state)
     @rule(data=st.data())

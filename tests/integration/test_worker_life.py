@@ -148,7 +148,7 @@ def test_a_drained_worker_hands_back_what_it_cannot_finish_and_another_one_does_
 
 def test_the_jobs_of_a_killed_worker_are_rescued(fleet: Fleet, jobs: JobsClient) -> None:
     slow(fleet)
-    ids = [jobs.submit(f"{SLOW} {number}") for number in range(5)]
+    ids = [jobs.submit(f"{SLOW} once more {number}") for number in range(5)]
     wait_for(lambda: in_flight(fleet) == 5, what="the calls")
     fleet.sandbox.set_faults()
     kill(fleet.worker)
@@ -273,3 +273,22 @@ def test_a_job_records_the_version_of_the_worker_that_ran_it(fleet: Fleet, jobs:
 
     # The two processes differ in their variables, so in their versions: the worker's is the one that counts.
     assert recorded == load(fleet.environment(**fleet.worker_env)).settings.version.encode()
+
+
+def test_a_job_whose_providers_are_all_away_waits_in_the_queue_and_is_done_when_they_are_back(
+    fleet: Fleet, jobs: JobsClient
+) -> None:
+    fleet.sandbox.set_faults({"preset": "openai-503"})
+    job_id = jobs.submit("wait for it")
+    wait_for(lambda: jobs.job(job_id)["attempts"], what="the attempts")
+
+    waiting = jobs.job(job_id)
+    fleet.sandbox.set_faults()
+    done = jobs.wait(job_id, within_s=40)
+
+    assert waiting["status"] in {"queued", "in_progress"}
+    assert (done["status"], done["attempts"][-1]["outcome"]) == ("completed", "ok")
+    assert {attempt["outcome"] for attempt in done["attempts"][:-1]} == {"provider_unavailable"}
+    client = sync_redis.Redis.from_url(fleet.redis.url)
+    assert client.hget(f"aip:job:{job_id}", "deliveries") == b"1"
+    client.close()

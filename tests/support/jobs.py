@@ -6,11 +6,13 @@ import asyncio
 import itertools
 import secrets
 import time
+from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from fnmatch import fnmatch
 from typing import Any
 
+import orjson
 import redis.asyncio as aioredis
 
 from infrastructure.core.asyncio_core import end_tasks
@@ -139,11 +141,13 @@ def audit(client: Any, prefix: str = PREFIX) -> list[str]:
     ready = {name: client.zrange(name, 0, -1) for name in names if name.startswith(f"{prefix}:ready:")}
     owners = {name: client.hgetall(name) for name in names if name.startswith(f"{prefix}:owner:")}
     deadlines = set(members(client.zrange(f"{prefix}:jobs:deadline", 0, -1)))
+    delayed = f"{prefix}:jobs:delayed"
+    ready |= {delayed: client.zrange(delayed, 0, -1)} if delayed in names else {}
     workers = set(client.zrange(f"{prefix}:workers", 0, -1))
     wrong: list[str] = []
     for job_id, job in jobs.items():
         wrong += _audit_job(client, prefix, job_id, job, ready=ready, owners=owners, in_deadlines=job_id in deadlines)
-    for name in ready:
+    for name in ready.keys() - {delayed}:
         _, _, ready_class, flow = name.split(":")
         if client.zscore(f"{prefix}:flows:{ready_class}", flow) is None:
             wrong.append(f"{name} is not among its class's flows")
@@ -151,7 +155,29 @@ def audit(client: Any, prefix: str = PREFIX) -> list[str]:
     placed = {member.decode() for members in ready.values() for member in members}
     held = {value.decode() for claims in owners.values() for value in claims.values()}
     wrong += [f"{job_id} has a place but is gone" for job_id in (placed | held | deadlines) - jobs.keys()]
-    return wrong + without_expiry(client, names)
+    return wrong + _audit_attempts(client, prefix, names) + without_expiry(client, names)
+
+
+def _audit_attempts(client: Any, prefix: str, names: Sequence[str]) -> list[str]:
+    """Return where the calls in flight, counted by provider, model and worker, are not the attempts that are open."""
+    expected: Counter[tuple[str, str]] = Counter()
+    for name in names:
+        if name.startswith(f"{prefix}:attempts:"):
+            owner = name.removeprefix(f"{prefix}:attempts:")
+            for record in map(orjson.loads, client.hvals(name)):
+                expected[f"{prefix}:inflight:{record['p']}", owner] += 1
+                expected[f"{prefix}:inflight:{record['p']}:{record['m']}", owner] += 1
+    found = {
+        (name, owner.decode()): int(count)
+        for name in names
+        if name.startswith(f"{prefix}:inflight:")
+        for owner, count in client.hgetall(name).items()
+    }
+    return [
+        f"{name} has {found.get((name, owner), 0)} calls of {owner}, with {expected[name, owner]} attempts open"
+        for name, owner in sorted(expected.keys() | found.keys())
+        if found.get((name, owner), 0) != expected[name, owner]
+    ]
 
 
 def _audit_job(
@@ -170,6 +196,7 @@ def _audit_job(
     expected_places, expected_claims = [], []
     if state == "queued":
         expected_places = [f"{prefix}:ready:{job['class'].decode()}:{job['flow'].decode()}"]
+        expected_places = [f"{prefix}:jobs:delayed"] if places == [f"{prefix}:jobs:delayed"] else expected_places
     if state == "in_progress":
         expected_claims = [(f"{prefix}:owner:{job['owner'].decode()}:jobs", job["cnonce"])]
     live = state in {"queued", "in_progress"}

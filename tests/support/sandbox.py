@@ -80,9 +80,20 @@ class SandboxProcess:
         shown: dict[str, Any] = self.control("GET", "counters")
         return shown
 
+    def set_instances(self, **profiles: dict[str, Any]) -> dict[str, Any]:
+        """Give instances profiles (`{"latency_s": 0.2, "port": "open"}`); return all of them, with `url` where they have ports."""
+        shown: dict[str, Any] = self.control("PUT", "instances", profiles)
+        return shown
+
+    def timeline(self) -> dict[str, Any]:
+        """Return `now_s`, and by instance and second of arrival what came and what it got."""
+        shown: dict[str, Any] = self.control("GET", "timeline")
+        return shown
+
     def reset(self) -> None:
-        """Drop all faults and count from nothing again."""
+        """Drop all faults and instances, and count from nothing again."""
         self.control("DELETE", "faults")
+        self.control("DELETE", "instances")
         self.control("DELETE", "counters")
 
     def control(self, method: str, name: str, body: Any = None) -> Any:

@@ -6,7 +6,9 @@ from datetime import UTC, datetime
 
 import pytest
 
-from workers.providers.classify import Action, Kind, classify, retry_after_s
+from workers.jobs.gate.models import Verdict
+from workers.providers.classify import Action, Kind, classify
+from workers.providers.rates import retry_after_s
 
 NOW = datetime(2026, 3, 1, 12, 0, 0, tzinfo=UTC)
 
@@ -95,12 +97,12 @@ def test_what_a_provider_may_charge_for_is_not_called_free() -> None:
     ],
 )  # fmt: skip
 def test_retry_after_is_read_in_all_its_forms_and_bounded(text: str, seconds: float) -> None:
-    assert retry_after_s(text, now=NOW) == seconds
+    assert retry_after_s({"retry-after": text}, now=NOW) == seconds
 
 
 @pytest.mark.parametrize("text", ["soon, perhaps", "", "nan", "inf", "1e9", "9" * 400, "0x10", "Sun, 99 Foo 2026"])
 def test_a_retry_after_of_garbage_is_none(text: str) -> None:
-    assert retry_after_s(text, now=NOW) is None
+    assert retry_after_s({"retry-after": text}, now=NOW) is None
 
 
 def test_retry_after_is_found_where_litellm_leaves_it() -> None:
@@ -110,3 +112,30 @@ def test_retry_after_is_found_where_litellm_leaves_it() -> None:
     bare = type("RateLimitError", (Exception,), {"status_code": 429})("slow down")
     bare.response = type("Response", (), {"headers": {"retry-after": "8"}})()
     assert classify(bare, now=NOW).retry_after_s == 8
+
+
+def test_headers_that_were_heard_count_more_than_what_litellm_kept() -> None:
+    error = type("RateLimitError", (Exception,), {"status_code": 429})("slow down")
+    error.litellm_response_headers = {"Retry-After": "9"}
+    assert classify(error, now=NOW, headers={"retry-after": "3"}).retry_after_s == 3
+
+
+VERDICTS = {
+    Verdict.ACCOUNT: {Kind.AUTHENTICATION, Kind.QUOTA},
+    Verdict.MODEL: {Kind.PERMISSION, Kind.MODEL_UNAVAILABLE},
+    Verdict.THROTTLED: {Kind.RATE_LIMITED},
+    Verdict.FAILED: {Kind.TIMEOUT, Kind.UNAVAILABLE},
+    Verdict.BAD: {Kind.BAD_ANSWER},
+    Verdict.ALIVE: {Kind.INVALID_REQUEST, Kind.CONTEXT_WINDOW, Kind.CONTENT_POLICY},
+    Verdict.STOPPED: {Kind.UNSUPPORTED_PARAMETER},
+}
+
+
+def test_every_kind_says_of_its_provider_what_the_table_says() -> None:
+    assert {verdict: {kind for kind in Kind if kind.verdict is verdict} for verdict in VERDICTS} == VERDICTS
+
+
+@pytest.mark.parametrize("name", ["APIResponseValidationError", "JSONSchemaValidationError"])
+def test_an_answer_that_breaks_the_callers_schema_is_not_the_providers_fault(name: str) -> None:
+    failed = classify(type(name, (Exception,), {})(""), now=NOW)
+    assert (failed.kind, failed.verdict) == (Kind.BAD_ANSWER, Verdict.ALIVE)

@@ -1,10 +1,10 @@
-"""Prefer and Idempotency-Key."""
+"""Prefer, Cache-Control and Idempotency-Key."""
 
 from __future__ import annotations
 
 import pytest
 
-from api.http.headers import idempotency, preferred_wait
+from api.http.headers import cache_mode, idempotency, preferred_wait
 from infrastructure.core.error_core import ValidationFailed
 
 
@@ -66,3 +66,23 @@ def test_a_key_that_is_too_long_or_unprintable_is_refused(key: bytes) -> None:
 def test_two_keys_are_refused() -> None:
     with pytest.raises(ValidationFailed, match="expected one key"):
         idempotency([(b"idempotency-key", b"a"), (b"idempotency-key", b"b")], {})
+
+
+@pytest.mark.parametrize(
+    ("values", "mode"),
+    [
+        ((), None),
+        (("no-cache",), "refresh"),
+        (("No-Cache",), "refresh"),
+        (("max-age=0, no-cache",), "refresh"),
+        (('no-cache="set-cookie"',), "refresh"),
+        (("no-store",), "off"),
+        (("no-cache, no-store",), "off"),
+        (("no-cache", "no-store"), "off"),
+        (("max-age=60",), None),
+        (("no-cachexyz",), None),
+        (("",), None),
+    ],
+)
+def test_cache_control_says_whether_an_old_answer_will_do(values: tuple[str, ...], mode: str | None) -> None:
+    assert cache_mode([(b"cache-control", value.encode()) for value in values]) == mode

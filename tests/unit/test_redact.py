@@ -74,3 +74,19 @@ def test_a_hostile_text_takes_no_time(text: str) -> None:
 )
 def test_the_providers_own_words_are_taken_out_of_litellms(text: str, said: str) -> None:
     assert provider_text(text) == said
+
+
+@pytest.mark.parametrize(
+    "advice",
+    [
+        (
+            " To drop these, set `litellm.drop_params=True` or for proxy:\n\n`litellm_settings:\n drop_params: true`\n. \n "
+            "If you want to use these params dynamically send allowed_openai_params=['logit_bias'] in your request."
+        ),
+        " To drop it from the call, set `litellm.drop_params = True`",
+    ],
+)
+def test_how_to_have_litellm_drop_a_parameter_is_no_advice_for_a_caller(advice: str) -> None:
+    said = "anthropic does not support parameters: ['logit_bias'], for model=small."
+    assert provider_text(f"litellm.UnsupportedParamsError: {said}{advice}") == said
+    assert "drop" not in provider_text(f"litellm.UnsupportedParamsError:{advice}")

@@ -9,17 +9,31 @@ from infrastructure.core.error_core import ErrorHandler, job_error
 from infrastructure.core.logger_core import CoreLogger
 from infrastructure.core.performance_core.operations import AI_COMPLETION
 from workers.jobs.codec import pack, unpack
-from workers.jobs.models import Claimed, Outcome, Status
-from workers.providers.litellm_manager import Answer, Call, CompletionFailed, LiteLLMManager
+from workers.jobs.models import Attempt, Claimed, Outcome, Status
+from workers.providers.calls import DEADLINE_EXCEEDED, failed_cost
+from workers.providers.litellm_manager import Answer, Call, CompletionFailed, JobGone, LiteLLMManager, PutBack
+
+TELLING_S = 0.1
+"""So long before its deadline a job's call ends, so that what was tried is written before the store ends the job itself."""
 
 
 async def complete(
     job: Claimed, *, manager: LiteLLMManager, settings: Settings, log: CoreLogger, errors: ErrorHandler
 ) -> tuple[Outcome, Answer | None]:
-    """Make the call of a job under these settings; every failure that has a name becomes an outcome, and every other one `internal_error`."""
+    """Make the call of a job under these settings; every failure that has a name becomes an outcome, and every other one `internal_error`.
+
+    Raises:
+        PutBack: the job has not ended: it is to be tried again at a known moment. Its attempts are those of all deliveries.
+        JobGone: the job is not ours any more.
+    """
     try:
         answer = await manager.completion(_call(job, settings))
         return _completed(job, answer), answer
+    except PutBack as put_back:
+        put_back.attempts = (*job.attempts, *put_back.attempts)
+        raise
+    except JobGone:
+        raise
     except CompletionFailed as failed:
         errors.handle(failed, _where(job))
         return _failed(failed, job), None
@@ -39,9 +53,17 @@ def _completed(job: Claimed, answer: Answer) -> Outcome:
         status=Status.COMPLETED,
         result=pack(answer.result),
         usage=answer.usage,
-        cost_usd=answer.cost_usd,
+        cost_usd=None if answer.cost_usd is None else answer.cost_usd + _known(job.attempts),
+        saved_usd=answer.saved_usd,
+        saved_ms=answer.saved_ms,
+        cache=answer.cache,
         attempts=(*job.attempts, *answer.attempts),
     )
+
+
+def _known(earlier: tuple[Attempt, ...]) -> float:
+    """Return what earlier deliveries are known to have cost."""
+    return sum(attempt.cost_usd or 0.0 for attempt in earlier)
 
 
 def _call(job: Claimed, settings: Settings) -> Call:
@@ -49,10 +71,14 @@ def _call(job: Claimed, settings: Settings) -> Call:
     return Call(
         model=request["model"],
         params=request["params"],
-        deadline=time.monotonic() + job.remaining_ms / 1000,
+        deadline=time.monotonic() + max(0.0, job.remaining_ms / 1000 - TELLING_S),
         job_id=job.id,
         tenant=job.tenant,
         settings=settings,
+        cache=request.get("cache") or {},
+        job=(job.id, job.fence.value),
+        earlier=job.attempts,
+        age_s=job.age_ms / 1000,
     )
 
 
@@ -61,10 +87,12 @@ def _where(job: Claimed) -> dict[str, object]:
 
 
 def _failed(error: Exception, job: Claimed) -> Outcome:
-    failed = error if isinstance(error, CompletionFailed) else None
+    tried = error.attempts if isinstance(error, CompletionFailed) else ()
+    attempts = (*job.attempts, *tried)
+    late = isinstance(error, CompletionFailed) and error.job_code == DEADLINE_EXCEEDED
     return Outcome(
-        status=Status.FAILED,
+        status=Status.EXPIRED if late else Status.FAILED,
         error=job_error(error),
-        cost_usd=failed.cost_usd if failed else None,
-        attempts=(*job.attempts, *(failed.attempts if failed else ())),
+        cost_usd=failed_cost(attempts) if attempts or isinstance(error, CompletionFailed) else None,
+        attempts=attempts,
     )

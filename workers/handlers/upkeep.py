@@ -1,4 +1,4 @@
-"""What keeps the queue honest: rescue of a dead worker's jobs, the ringer, and deadlines."""
+"""What keeps the queue honest: rescue of a dead worker's jobs, the ringer, deadlines, and jobs put back that are due."""
 
 from __future__ import annotations
 
@@ -16,29 +16,33 @@ from workers.jobs.store.job_store import JobStore
 
 RING_AT_MOST = 1_000
 SWEEPS_AT_MOST = 20
+PROMOTED_AT_MOST = 1_000
 
 
 async def rescue(
     store: JobStore, *, ring: Callable[[str | None], None], log: CoreLogger, events: Publisher | None = None
 ) -> dict[str, int]:
     """Give the jobs of workers whose lease ran out back to the queue, ring for each, and tell by an event."""
-    rescued, poisoned = 0, 0
+    rescued, poisoned, lost = 0, 0, 0
     for _ in range(SWEEPS_AT_MOST):
         swept = await store.sweep()
         for job_id in swept.rescued:
             ring(job_id)
         rescued, poisoned = rescued + len(swept.rescued), poisoned + len(swept.poisoned)
+        lost += swept.lost
         if not _more(swept):
             break
     if rescued or poisoned:
         log.warning("Jobs of a dead worker were rescued", context={"rescued": rescued, "poisoned": poisoned})
         if events is not None:
             events.publish(topics.JOBS_RESCUED, {"rescued": rescued, "poisoned": poisoned})
-    return {"rescued": rescued, "poisoned": poisoned}
+    if lost:
+        log.warning("Calls of a dead worker were booked as lost", context={"lost": lost})
+    return {"rescued": rescued, "poisoned": poisoned, "lost": lost}
 
 
 def _more(swept: Swept) -> bool:
-    return bool(swept.rescued or swept.poisoned)
+    return bool(swept.rescued or swept.poisoned or swept.lost)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +75,14 @@ class Ringer:
             ring(None)
         log.warning("Ready jobs had no message, rung again", context={"ready": ready, "rung": count})
         return {"rung": count}
+
+
+async def promote(store: JobStore, *, ring: Callable[[str | None], None]) -> dict[str, int]:
+    """Put jobs back in line whose wait is over, and ring for each."""
+    due = await store.promote(limit=PROMOTED_AT_MOST)
+    for job_id in due:
+        ring(job_id)
+    return {"promoted": len(due)}
 
 
 async def expire(store: JobStore, *, log: CoreLogger) -> dict[str, int]:

@@ -14,6 +14,7 @@ script that ends the job. Whatever else has none is listed in `WITHOUT_EXPIRY`, 
     turns                    hash    none: two fields          claims: how many over several classes; lower: the lower
                                                                class served last
     jobs:deadline            zset    none: empties             id -> instant of its deadline
+    jobs:delayed             zset    none: empties             id -> instant from which it is due: jobs put back until then
     workers                  zset    none: empties             owner -> instant of its last heartbeat
     owner:{owner}:jobs       hash    none: empties             claim nonce -> id: what a worker process has
     sweep                    hash    ten leases                last: the last sweep; since: the first without a gap
@@ -26,16 +27,36 @@ script that ends the job. Whatever else has none is listed in `WITHOUT_EXPIRY`, 
     metrics                  zset    five intervals            instance -> instant it published its figures last
     services                 zset    12 s                      name:id -> last heartbeat: see service_discovery
     service:{name}:{id}      string  12 s                      what a process says of itself, as JSON
-    cache:{space}:…          -       each its own              cached values and their log: see cache_core/names.py
+    cache:{space}:…          -       each its own              cached values and their log: see cache_core/names.py;
+                                                               answers: cache:{version}:{tenant}:{sha256}, see
+                                                               providers/caching and docs/cache-key.md
+    flight:{version}:{tenant}:{sha256}
+                             hash    flights.lease_s while     equal requests under way: leader, w:{owner} of each process
+                                     led, flights.kept_s       that waits, landed (the answer, packed): see
+                                     once landed               providers/flights/scripts/flights.lua
     ringer                   string  2.4 heartbeats            the ringer's first look found ready jobs without a message
     slot:{task}              string  4/5 of its interval       an upkeep task ran a moment ago
     mq:*                     -       none: kombu's own         Celery's: lists of messages, bindings
+    breaker:{provider}       hash    1 h after its last change breaker of a provider account, and what is left of its
+                                                               configured limits: see gate/scripts/include
+    breaker:{provider}:{model}   hash   the same               breaker and figures of a provider's model
+    inflight:{provider}      hash    none: empties             owner -> calls in flight at the account
+    inflight:{provider}:{model}  hash   none: empties          owner -> calls in flight at the model
+    attempts:{owner}         hash    none: empties             attempt -> JSON: provider calls under way
+    targets                  zset    1 h                       [provider, model, …] -> last call: the last 1,000
+    booked:{attempt}         string  1 day                     a call made while Redis was away is booked
+    cost:{day}               hash    90 days                   tenant|provider|model|what -> amount: see gate/costs.py
+    health:{provider}        string  5 min                     the last check of a provider, as JSON: see jobs/health.py
+    health:round             string  a round of checks         token of the prober that checks now
+    prices                   hash    7 days                    provider:model -> USD a token: see jobs/prices.py
+    credited:{nonce}         string  10 min                    what a group of answers saved is booked
     none                     -       never written             its delete opens scripts that must work on a full Redis
 
     channel                  message
     done                     the id of each job that ended
     events                   events of the fleet as JSON: see event_core
     stop:{owner}             the nonce of a claim whose call must stop
+    flights:{owner}          the name of a flight that a process waits for, which landed or has no leader any more
 
 Fields of `job:{id}` (instants in ms since 1970 by Redis; a field that says nothing is left out):
 
@@ -46,13 +67,16 @@ Fields of `job:{id}` (instants in ms since 1970 by Redis; a field that says noth
     fence                    counter:nonce; new at each claim, held by nobody (`counter:none`) after it was taken away
     deliveries, deaths       claims that were not given back; owners that died holding the job
     finished, dnonce         the end, and the nonce of the completion that wrote it
-    result, usage, cost, saved, cache, attempts, error_code, error_message     the outcome
+    result, usage, cost, saved, saved_ms, cache, attempts, error_code, error_message     the outcome
+    back                     fence under which it was put back last
     late:{nonce}             cost of a completion that was refused, empty when unknown
 """
 
 from __future__ import annotations
 
 import hashlib
+from functools import lru_cache
+from urllib.parse import quote
 
 WITHOUT_EXPIRY = (
     "job:*",  # while the job is queued or in progress
@@ -61,8 +85,11 @@ WITHOUT_EXPIRY = (
     "flows:*",
     "turns",
     "jobs:deadline",
+    "jobs:delayed",
     "workers",
     "owner:*:jobs",
+    "attempts:*",
+    "inflight:*",
     "counters",
     "key:*",  # API keys, until they are removed by hand; see api/keys.py
     "keys",
@@ -76,14 +103,41 @@ def idempotency_digest(key: str) -> str:
     return hashlib.sha256(key.encode()).hexdigest()[:32]
 
 
+LONGEST_PART = 96
+
+
+@lru_cache(maxsize=4096)
+def part(text: str) -> str:
+    """Return what stands for a provider, model or tenant in a name: no `:`, `|` or space, bounded, one for each text."""
+    escaped = quote(text, safe="/@+")
+    if len(escaped) <= LONGEST_PART:
+        return escaped
+    return f"{escaped[:64]}~{hashlib.sha256(text.encode('utf-8', 'surrogatepass')).hexdigest()[:24]}"
+
+
 def job(prefix: str, job_id: str) -> str:
     """Return the name of a job's hash."""
     return f"{prefix}:job:{job_id}"
 
 
+def attempts(prefix: str, owner: str) -> str:
+    """Return the name of the hash of a worker process's open attempts."""
+    return f"{prefix}:attempts:{owner}"
+
+
+def cost(prefix: str, day: str) -> str:
+    """Return the name of a day's ledger; the day is YYYY-MM-DD by UTC."""
+    return f"{prefix}:cost:{day}"
+
+
 def counters(prefix: str) -> str:
     """Return the name of the hash of counters."""
     return f"{prefix}:counters"
+
+
+def delayed(prefix: str) -> str:
+    """Return the name of the set of jobs that were put back until a known moment."""
+    return f"{prefix}:jobs:delayed"
 
 
 def done(prefix: str) -> str:

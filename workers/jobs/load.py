@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from infrastructure.core.config_core import Settings
 from infrastructure.core.config_core.scaling import WorkerCount
@@ -27,6 +27,8 @@ class Load:
     figures: Figures
     workers: int
     recommended: int
+    delayed: int = 0
+    """Jobs put back until a known moment: no work for now."""
 
 
 def bounds_of(settings: Settings, kind: str) -> Bounds:
@@ -50,8 +52,10 @@ async def loads(store: JobStore, settings: Settings) -> dict[str, Load]:
         StoreError: Redis did not answer.
     """
     waiting = await store.waiting([each for classes in CLASSES.values() for each in classes])
-    owners = await store.owners()
-    return {kind: _load(kind, waiting, owners, settings) for kind in CLASSES}
+    owners, delayed = await store.owners(), await store.delayed()
+    found = {kind: _load(kind, waiting, owners, settings) for kind in CLASSES}
+    found["completions"] = replace(found["completions"], delayed=delayed)
+    return found
 
 
 def _load(kind: str, waiting: dict[ReadyClass, Waiting], owners: dict[str, int], settings: Settings) -> Load:

@@ -124,6 +124,7 @@ class Outcome:
     usage: dict[str, Any] | None = None
     cost_usd: float | None = None
     saved_usd: float | None = None
+    saved_ms: float | None = None
     cache: str = "miss"
     attempts: tuple[Attempt, ...] = ()
     config_version: str = ""
@@ -149,6 +150,7 @@ class Job:
     usage: dict[str, Any] | None = None
     cost_usd: float | None = None
     saved_usd: float | None = None
+    saved_ms: float | None = None
     cache: str | None = None
     attempts: tuple[Attempt, ...] = ()
     metadata: dict[str, str] = field(default_factory=dict)
@@ -173,11 +175,15 @@ class Page:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Swept:
-    """What a sweep did: ids back in line, ids of new dead letters, and for how long sweeps have gone on without a gap."""
+    """What a sweep did: ids back in line, ids of new dead letters, and for how long sweeps have gone on without a gap.
+
+    `lost`: provider calls that were under way in the dead, booked as lost.
+    """
 
     rescued: tuple[str, ...]
     poisoned: tuple[str, ...]
     unbroken_ms: int
+    lost: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

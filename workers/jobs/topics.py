@@ -3,6 +3,8 @@
     topic                    data                                                       from
     provider.failover        from_provider, to_provider, reason, failover_time_ms,      workers
                              job_id
+    provider.health          provider, before, status, reason                           upkeep
+    provider.breaker         provider, model, before, state, reason                     workers, upkeep
     configuration.changed    version: of the configuration that holds now               every process
     configuration.refused    problems: how many faults the new one has                  every process
     worker.ready             owner, kind                                                workers
@@ -15,6 +17,8 @@ They are hints for whoever watches; nothing that must not be lost depends on one
 """
 
 PROVIDER_FAILOVER = "provider.failover"
+PROVIDER_HEALTH = "provider.health"
+PROVIDER_BREAKER = "provider.breaker"
 CONFIGURATION_CHANGED = "configuration.changed"
 CONFIGURATION_REFUSED = "configuration.refused"
 WORKER_READY = "worker.ready"

@@ -47,13 +47,18 @@ class Account:
 def accounts(library: Library) -> Accounts:
     """Return the accounts of whatever configuration they are asked for; those of a retired one are closed."""
     factory: Factory[Provider, Account] = Factory(lambda provider: provider.kind)
-    for kind, usual in _BASE_URL.items():
-        factory.register(kind, _builder(library, usual))
+    for kind in _BASE_URL:
+        factory.register(kind, _builder(library))
     return Generations(factory.create, close=Account.close)
 
 
-def _builder(library: Library, usual: str) -> Callable[[str, Provider], Account]:
+def base_url(provider: Provider) -> str:
+    """Return where a provider is, as configured or else its usual place."""
+    return (provider.base_url or _BASE_URL[provider.kind]).rstrip("/")
+
+
+def _builder(library: Library) -> Callable[[str, Provider], Account]:
     def build(_: str, provider: Provider) -> Account:
-        return Account(provider, base_url=(provider.base_url or usual).rstrip("/"), http=library.open_http())
+        return Account(provider, base_url=base_url(provider), http=library.open_http())
 
     return build

@@ -47,6 +47,19 @@ def fault(result: Mapping[str, Any]) -> str | None:
     return found.message if found else None
 
 
+def innocent(result: Mapping[str, Any]) -> bool:
+    """Say whether a bad answer is so for the request's sake: filtered, or cut off by the number of tokens it asked for."""
+    choices = result["choices"]
+    return bool(choices) and all(choice["finish_reason"] in {"content_filter", "length"} for choice in choices)
+
+
+def cut_short(result: Mapping[str, Any]) -> bool:
+    """Say whether an answer without content is one that had no more tokens for it: somebody did think."""
+    choices, usage = result["choices"], result.get("usage") or {}
+    cut = bool(choices) and all(choice["finish_reason"] == "length" for choice in choices)
+    return cut and bool(usage.get("completion_tokens"))
+
+
 def _filtered(result: Mapping[str, Any]) -> bool:
     return all(choice["finish_reason"] == "content_filter" for choice in result["choices"])
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
+from datetime import datetime
 from enum import Enum, StrEnum
 
-MAX_RETRY_AFTER_S = 3_600
+from workers.jobs.gate.models import Verdict
+from workers.providers.rates import retry_after_s
 
 
 class Action(Enum):
@@ -49,6 +49,16 @@ class Kind(StrEnum):
         """Say whether the provider may charge for the call, although it gave no usage."""
         return self in {Kind.TIMEOUT, Kind.UNAVAILABLE, Kind.BAD_ANSWER}
 
+    @property
+    def verdict(self) -> Verdict:
+        """Return what this kind of failure says of the provider."""
+        return _VERDICTS[self]
+
+    @property
+    def callers(self) -> bool:
+        """Say whether the fault is the caller's, and any provider would say the same."""
+        return self in {Kind.INVALID_REQUEST, Kind.CONTEXT_WINDOW, Kind.CONTENT_POLICY, Kind.UNSUPPORTED_PARAMETER}
+
 
 _ACTIONS = {
     Kind.AUTHENTICATION: Action.NEXT,
@@ -63,6 +73,20 @@ _ACTIONS = {
     Kind.CONTENT_POLICY: Action.FAIL,
     Kind.UNSUPPORTED_PARAMETER: Action.NEXT,
     Kind.BAD_ANSWER: Action.ONCE,
+}
+_VERDICTS = {
+    Kind.AUTHENTICATION: Verdict.ACCOUNT,
+    Kind.QUOTA: Verdict.ACCOUNT,
+    Kind.PERMISSION: Verdict.MODEL,
+    Kind.MODEL_UNAVAILABLE: Verdict.MODEL,
+    Kind.RATE_LIMITED: Verdict.THROTTLED,
+    Kind.TIMEOUT: Verdict.FAILED,
+    Kind.UNAVAILABLE: Verdict.FAILED,
+    Kind.INVALID_REQUEST: Verdict.ALIVE,
+    Kind.CONTEXT_WINDOW: Verdict.ALIVE,
+    Kind.CONTENT_POLICY: Verdict.ALIVE,
+    Kind.UNSUPPORTED_PARAMETER: Verdict.STOPPED,  # found by LiteLLM before anything is sent
+    Kind.BAD_ANSWER: Verdict.BAD,
 }
 # By the class of LiteLLM's exception, where the class says more than the status. Names, so that this file and its
 # tests need not import LiteLLM; the most derived class that is listed wins.
@@ -95,10 +119,10 @@ _NO_MONEY = re.compile(
     r"quota (?:has been |was )?exceeded|(?:out of|no|not enough) credits|billing[_ ](?:hard[_ ]limit|account|details|not)",
     re.IGNORECASE,
 )
+_INNOCENT = frozenset({"APIResponseValidationError", "JSONSchemaValidationError"})
 _MALFORMED = re.compile(r"Invalid response object")
 _NO_QUOTA = re.compile(r"insufficient_quota", re.IGNORECASE)
 _NO_MONEY_TEXTS = {400: _NO_MONEY, 403: _NO_MONEY, 429: _NO_QUOTA}
-_SECONDS = re.compile(r"(-?)([0-9]{1,12}(?:\.[0-9]{1,6})?)\Z")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,33 +134,31 @@ class Failure:
     retry_after_s: float | None
     text: str
     error_type: str
+    innocent: bool = False
+    """The provider did as it should, and the request led to an answer that is none: a content filter, too few tokens."""
+
+    @property
+    def verdict(self) -> Verdict:
+        """Return what it says of the provider."""
+        return Verdict.ALIVE if self.innocent else self.kind.verdict
 
 
-def classify(error: BaseException, *, now: datetime) -> Failure:
-    """Return what an exception out of LiteLLM means. `now` (aware) is what a date in Retry-After is measured from."""
+def classify(error: BaseException, *, now: datetime, headers: Mapping[str, str] | None = None) -> Failure:
+    """Return what an exception out of LiteLLM means.
+
+    `headers` are the answer's, names in lower case, where the caller has heard them; else those that LiteLLM left on the
+    exception. `now` (aware) is what a date in Retry-After is measured from when the answer has no date itself.
+    """
     status = _status(error)
     text = str(getattr(error, "message", None) or error)
     return Failure(
         kind=_kind(error, status, text),
         status=status,
-        retry_after_s=retry_after_s(_headers(error).get("retry-after"), now=now),
+        retry_after_s=retry_after_s(headers or _headers(error), now=now),
         text=text,
         error_type=type(error).__name__,
+        innocent=type(error).__name__ in _INNOCENT,
     )
-
-
-def retry_after_s(text: str | None, *, now: datetime) -> float | None:
-    """Return a Retry-After header as seconds from 0 to `MAX_RETRY_AFTER_S`; None when absent or garbage (RFC 9110)."""
-    if text is None:
-        return None
-    if seconds := _SECONDS.match(text.strip()):
-        return 0.0 if seconds[1] else min(float(seconds[2]), MAX_RETRY_AFTER_S)
-    try:
-        moment = parsedate_to_datetime(text.strip()[:64])
-    except (ValueError, OverflowError):
-        return None
-    moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-    return min(max((moment - now).total_seconds(), 0.0), MAX_RETRY_AFTER_S)
 
 
 def _kind(error: BaseException, status: int | None, text: str) -> Kind:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
 import logging
 import os
@@ -30,6 +31,7 @@ PARAMETERS = frozenset({
     "service_tier", "stop", "store", "temperature", "tool_choice", "tools", "top_logprobs", "top_p", "user",
     "verbosity", "web_search_options",
 })  # fmt: skip
+FACTS_KEPT = 4_096  # names of models come from callers
 _SLACK_S = 5  # LiteLLM's own timeout is only the second line: ours ends the call first, with one meaning
 _LOGGERS = ("LiteLLM", "LiteLLM Router", "LiteLLM Proxy")
 
@@ -45,11 +47,34 @@ class Endpoint:
     http: Any
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Facts:
+    """What LiteLLM's table says of a model. None: nothing. Prices in USD for one token."""
+
+    mode: str | None = None
+    """Of what kind it is: `chat`, `responses`, …"""
+    window: int | None = None
+    """Tokens that a prompt may have."""
+    most_tokens: int | None = None
+    """Tokens that an answer may have."""
+    tools: bool | None = None
+    vision: bool | None = None
+    schemas: bool | None = None
+    """Whether answers can be bound to a JSON schema."""
+    input_usd: float | None = None
+    output_usd: float | None = None
+
+
+UNKNOWN = Facts()
+
+
 class Library:
     """LiteLLM, reduced to what a worker asks of it. Made by `load`; used on one event loop; closed there."""
 
     def __init__(self, litellm: Any) -> None:
         self._litellm = litellm
+        self.facts = functools.lru_cache(maxsize=FACTS_KEPT)(self._facts)
+        """Facts of a model by kind of provider and name."""
         # `acompletion` below its `client` decorator, which prices every call, builds log records for callbacks that do
         # not exist and has a retry layer of its own.
         self._acompletion = _module("litellm.main").acompletion.__wrapped__
@@ -95,14 +120,21 @@ class Library:
         )
         return float(prompt + completion)
 
-    def context_window(self, endpoint: Endpoint) -> int | None:
-        """Return how many tokens a prompt for this model may have, None when the table does not say."""
+    def _facts(self, kind: ProviderKind, model: str) -> Facts:
         try:
-            info = self._litellm.get_model_info(endpoint.model, custom_llm_provider=_PREFIX[endpoint.kind])
+            info = self._litellm.get_model_info(model, custom_llm_provider=_PREFIX[kind])
         except Exception:  # noqa: BLE001  the table raises whatever it likes for a model that it does not have
-            return None
-        window = info.get("max_input_tokens")
-        return window if isinstance(window, int) else None
+            return UNKNOWN
+        return Facts(
+            mode=info.get("mode"),
+            window=_whole(info.get("max_input_tokens")),
+            most_tokens=_whole(info.get("max_output_tokens")),
+            tools=info.get("supports_function_calling"),
+            vision=info.get("supports_vision"),
+            schemas=info.get("supports_response_schema"),
+            input_usd=info.get("input_cost_per_token"),
+            output_usd=info.get("output_cost_per_token"),
+        )
 
     async def close(self) -> None:
         """Close whatever connections LiteLLM opened by itself."""
@@ -119,6 +151,10 @@ class Library:
             litellm_call_id="",
             function_id="",
         )
+
+
+def _whole(value: Any) -> int | None:
+    return value if isinstance(value, int) else None
 
 
 def _parameters(params: Mapping[str, Any], *, kind: ProviderKind) -> dict[str, Any]:

@@ -34,6 +34,9 @@ _INNER = re.compile(r'"message"\s{0,3}:\s{0,3}("(?:[^"\\]|\\.)*")')
 _PREFIX = re.compile(r"^(?:litellm\.\w+: ?|\w*(?:Error|Timeout)\w*:? ?|\w+Exception(?: \w+)? - )+")
 _INSIDE = re.compile(r",? ?url='[^']*'")  # where LiteLLM names the address that was called
 _ADVICE = re.compile(r"[.\s]*Handle with `litellm\.\w+`\.?\s*$")
+# How to have LiteLLM drop a parameter: neither ours to switch on nor the caller's.
+_SENTENCE = re.compile(r"(?<=[.!])\s+|\s*\n\s*")
+_ABOUT_LITELLM = re.compile(r"drop_params|allowed_openai_params|litellm_settings")
 
 
 def redact(text: str, *, secrets: Iterable[str] = ()) -> str:
@@ -58,4 +61,11 @@ def provider_text(text: str) -> str:
             said = ""
         if isinstance(said, str) and said.strip():
             return said
-    return _ADVICE.sub("", _PREFIX.sub("", text)).strip()
+    return _without_advice(_ADVICE.sub("", _PREFIX.sub("", text)).strip())
+
+
+def _without_advice(text: str) -> str:
+    if not _ABOUT_LITELLM.search(text):
+        return text
+    said = [one for one in _SENTENCE.split(text) if len(one) > 1 and not _ABOUT_LITELLM.search(one)]
+    return " ".join(said) or "the provider does not support a parameter of the request"

@@ -6,6 +6,8 @@ from collections.abc import AsyncIterator
 
 import httpx
 
+from workers.providers.heard import tell
+
 MOST_BODY_BYTES = 32_000_000
 KEEPALIVE_S = 60
 DNS_CACHE_S = 300
@@ -55,6 +57,7 @@ class SendOnce(httpx.AsyncBaseTransport):
             response = await self._inner.handle_async_request(request)
         except (httpx.NetworkError, httpx.RemoteProtocolError) as exc:
             raise httpx.ReadError("the connection to the provider failed", request=request) from exc
+        tell(response.headers.raw)
         if isinstance(response.stream, httpx.AsyncByteStream):
             response.stream = _Bounded(response.stream)
         return response

@@ -8,11 +8,15 @@ from typing import Any
 
 from redis.asyncio import Redis
 
+from infrastructure.core.cache_core import CoreCache
 from infrastructure.core.performance_core import Observation
 from infrastructure.optional.container_core import Background, Recovery, Registry
 from infrastructure.optional.event_core import EventBus
 from infrastructure.optional.service_discovery import Directory, Registration, own_description
 from workers.jobs.bell import Bell
+from workers.jobs.gate.costs import Credits
+from workers.jobs.gate.fleet_gate import FleetGate
+from workers.providers.flights.flights import Flights
 from workers.providers.litellm_manager import LiteLLMManager
 from workers.runtime.runtime import Runtime
 
@@ -25,7 +29,12 @@ def parts_of(runtime: Runtime, *, kind: str) -> Registry:
     parts.register_value(
         EventBus, runtime.events, start=EventBus.start, stop=EventBus.stop, ping=EventBus.ping, recovery=Recovery()
     )
+    provision = runtime.provision
+    parts.register_value(FleetGate, provision.gate, stop=FleetGate.close)
+    parts.register_value(Credits, provision.credits, stop=Credits.close)
+    parts.register_value(CoreCache, provision.cache, start=CoreCache.start, stop=CoreCache.close)
     parts.register_value(LiteLLMManager, runtime.manager, stop=LiteLLMManager.close)
+    parts.register_value(Flights, provision.flights, start=Flights.start, stop=Flights.close)
     parts.register_value(Bell, runtime.bell, start=Bell.start, stop=_stop_bell, ping=Bell.ping, recovery=Recovery())
     parts.register_value(Observation, runtime.observation, start=Observation.start, stop=Observation.stop)
     parts.register_value(Runtime, runtime, stop=Runtime.retire)

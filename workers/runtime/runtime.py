@@ -3,62 +3,41 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import secrets
-import signal
 from collections.abc import Callable, Coroutine, Sequence
-from dataclasses import dataclass, replace
-from pathlib import Path
+from functools import cached_property
 from typing import Any
 
 from redis.asyncio import Redis
 
-from infrastructure.core.asyncio_core import end_tasks
-from infrastructure.core.config_core import CoreConfig, Settings, Snapshot
+from infrastructure.core.config_core import CoreConfig, Settings
 from infrastructure.core.error_core import Retry, StoreError
 from infrastructure.core.logger_core import bound_contextvars, get_logger
 from infrastructure.core.performance_core.observing import observe
-from infrastructure.core.performance_core.operations import AI_COMPLETION, CLAIM, COMPLETE, QUEUE_WAIT
+from infrastructure.core.performance_core.operations import CLAIM, QUEUE_WAIT
 from infrastructure.core.redis_core import connect
 from infrastructure.optional.container_core import Lifetime, Registry
 from infrastructure.optional.event_core import EventBus
-from workers.handlers.completion import broken, complete
 from workers.jobs import topics
 from workers.jobs.bell import Bell
 from workers.jobs.codec import unpacked_bytes
-from workers.jobs.models import Claimed, Outcome, ReadyClass, Status
+from workers.jobs.models import Claimed, ReadyClass
 from workers.jobs.store.job_store import JobStore
-from workers.pool.bridge import HardLimit, Revoked, SoftLimit
-from workers.providers.litellm_manager import Answer, LiteLLMManager
+from workers.providers.health.prober import Prober
 from workers.queues import broker_url
 from workers.runtime.admission import Admission
+from workers.runtime.calling import Caller
 from workers.runtime.held import Held
 from workers.runtime.lease import Lease, listen, new_owner
+from workers.runtime.memory import watch_memory
+from workers.runtime.probing import prober_of
+from workers.runtime.provision import Provision
+from workers.runtime.running import Gone, Running
 from workers.runtime.versions import Versions
+from workers.runtime.writing import Summary, Writer
 
 BODIES_BYTES = 256_000_000
 WRITE_AGAIN_S = 1.0
-WRITE_AFTER_DEADLINE_S = 60.0
-Summary = dict[str, Any]
-
-
-@dataclass(eq=False, slots=True)
-class Running:
-    """A job in this process: its call, and whether somebody else has taken the job from us."""
-
-    job: Claimed
-    hint: str = ""
-    """The job whose message this is; what is due may be another one."""
-    call: asyncio.Task[tuple[Outcome, Answer | None]] | None = None
-    writing: bool = False
-    taken: bool = False
-
-    def stop(self) -> None:
-        """Stop the call of a job that is not ours any more."""
-        if not self.writing:
-            self.taken = True
-            if self.call is not None:
-                self.call.cancel()
 
 
 class Runtime:
@@ -67,13 +46,10 @@ class Runtime:
     def __init__(self, config: CoreConfig, *, kind: str) -> None:
         self.settings = settings = config.settings  # of the start; a job takes what holds at its own
         self._config = config
-        self._versions = Versions(config)
         self.owner = new_owner(kind)
         self.log = get_logger(settings.service.name, "worker")
         self.parts = Registry(log=self.log)
-        self.parts.register(
-            Held, lambda _: Held(config.reloader), lifetime=Lifetime.SCOPE, stop=Held.release
-        )  # fmt: skip
+        self.parts.register(Held, lambda _: Held(config.reloader), lifetime=Lifetime.SCOPE, stop=Held.release)
         self.redis: Redis = self._connect(settings)
         self.broker: Redis = connect(broker_url(settings), max_connections=4)
         self.store = JobStore(
@@ -84,17 +60,27 @@ class Runtime:
             max_deaths=settings.jobs.max_deaths,
         )
         self.bell = Bell(settings)
-        self.observation = observe(settings, self.redis, kind=kind, instance=self.owner)
+        told = {"caching": lambda: {"responses": self.provision.cache.get_performance_stats()}}
+        self.observation = observe(settings, self.redis, kind=kind, instance=self.owner, sections=told)
         self.tracker, self.errors = self.observation.tracker, self.observation.errors
         self.errors.register(StoreError, Retry(after_s=WRITE_AGAIN_S, most_s=WRITE_AGAIN_S))
         self.events = EventBus(self.owner, redis=self.redis, prefix=settings.redis.prefix, log=self.log)
-        self.manager = LiteLLMManager(lambda: config.settings, events=self.events)
+        self.provision = Provision(config, redis=self.redis, owner=self.owner, events=self.events)
+        self.manager = self.provision.manager
         self.draining = False
-        self._manager_ready = asyncio.Lock()
-        self._manager_started = False
         self._admission = Admission(limit_bytes=BODIES_BYTES)
         self._running: dict[str, Running] = {}
-        self._writes: set[asyncio.Task[Summary]] = set()
+        self._writer = Writer(self.store, self.bell, tracker=self.tracker, errors=self.errors, log=self.log)
+        self._caller = Caller(
+            self.manager,
+            parts=self.parts,
+            versions=Versions(config),
+            cancel=self.cancel,
+            hand_back=self._writer.hand_back,
+            tracker=self.tracker,
+            errors=self.errors,
+            log=self.log,
+        )
         self._lease = Lease(
             self.store,
             owner=self.owner,
@@ -107,9 +93,26 @@ class Runtime:
         )
 
     @property
+    def latest(self) -> Settings:
+        """Return the settings that hold now."""
+        return self._config.settings
+
+    @property
     def config_version(self) -> str:
         """Return the version of the configuration that holds now."""
-        return self._config.settings.version
+        return self.latest.version
+
+    @cached_property
+    def prober(self) -> Prober:
+        """Return what checks the providers' health."""
+        return prober_of(
+            self._config,
+            self.provision,
+            redis=self.redis,
+            load=self._caller.load,
+            events=self.events,
+            tracker=self.tracker,
+        )
 
     @staticmethod
     def _connect(settings: Settings) -> Redis:
@@ -119,16 +122,18 @@ class Runtime:
     def background(self) -> dict[str, Callable[[], Coroutine[Any, Any, None]]]:
         """Return, by name, what goes on for as long as the process lives; Redis may still be away."""
         channel = f"{self.settings.redis.prefix}:stop:{self.owner}"
+        limit_mb = lambda: self._config.settings.worker.memory_mb  # noqa: E731
         return {
             "lease": self._lease.keep,
             "stops": lambda: listen(self.redis, channel, self._lose, log=self.log),
-            "memory": self._watch_memory,
+            "memory": lambda: watch_memory(limit_mb, every_s=self.settings.jobs.heartbeat_s, log=self.log),
+            **self.provision.background(),
         }
 
     async def ready(self, *, call_providers: bool) -> None:
         """Load LiteLLM where jobs are run, and say that the worker is ready."""
         if call_providers:
-            await self._ready_manager()
+            await self._caller.load()
         self.log.info("Worker is ready", context={"owner": self.owner})
         self.events.publish(topics.WORKER_READY, {"owner": self.owner, "kind": self.owner.partition("@")[0]})
 
@@ -140,9 +145,7 @@ class Runtime:
 
     async def retire(self) -> None:
         """Let paid answers be written, hand back what is still owned, and leave the fleet."""
-        if self._writes:
-            _, unwritten = await asyncio.wait(self._writes, timeout=4)
-            await end_tasks(unwritten, within_s=1)
+        await self._writer.drain()
         try:
             await asyncio.wait_for(self.store.retire(self.owner), timeout=5)
         except (StoreError, TimeoutError):
@@ -192,139 +195,24 @@ class Runtime:
     async def _run(self, job: Claimed) -> Summary:
         run = self._running[job.fence.nonce]
         try:
-            outcome, answer = await self._call(run)
-            if outcome is None:
+            end = await self._caller.call(run)
+            if isinstance(end, Gone):
                 return {"job": job.id, "status": "cancelled"}
             run.writing = True
-            writing = asyncio.create_task(self._finish(job, outcome, answer))
-            self._writes.add(writing)
-            writing.add_done_callback(self._writes.discard)
+            writing = self._writer.begin(job, end)
             writing.add_done_callback(lambda _: self._running.pop(job.fence.nonce, None))
             return await asyncio.shield(writing)  # an interrupted body leaves its paid answer to the runtime
         finally:
             if not run.writing:
                 self._running.pop(job.fence.nonce, None)
 
-    async def _call(self, run: Running) -> tuple[Outcome | None, Answer | None]:
-        """Make the call; no outcome when the job was taken from us. An interruption by the pool settles the job first."""
-        job = run.job
-        try:
-            await self._versions.catch_up(job.config_version)
-            await self._ready_manager()
-            run.call = asyncio.create_task(self._completed(job))
-            if run.taken:
-                run.call.cancel()
-            return await self._outcome(run)
-        except Revoked:  # by the id of the message, which is the hinted job's; the one that it woke is innocent
-            await self.cancel(run.hint or job.id)
-            if run.hint not in {"", job.id}:
-                await self._hand_back(job)
-            raise
-        except (SoftLimit, HardLimit):
-            error = ("time_limit_exceeded", "the job ran longer than worker.soft_limit_s allows")
-            return Outcome(status=Status.FAILED, error=error, attempts=job.attempts), None
-        except Exception as exc:  # noqa: BLE001  whatever it was, the job must end, not be bought again
-            self.log.error("Job broke", exc=exc)
-            return broken(job, exc), None
-        except asyncio.CancelledError:  # drained, stopped by the store, or the loop ends cold
-            if run.taken:
-                return None, None
-            await self._hand_back(job)
-            raise
-
-    async def _completed(self, job: Claimed) -> tuple[Outcome, Answer | None]:
-        async with self.parts.container() as scope:
-            return await self._measured(job, scope.get(Held).snapshot)
-
-    async def _measured(self, job: Claimed, held: Snapshot) -> tuple[Outcome, Answer | None]:
-        with self.tracker.track_operation(AI_COMPLETION) as measured:
-            outcome, answer = await complete(
-                job, manager=self.manager, settings=held.settings, log=self.log, errors=self.errors
-            )
-            if outcome.error is not None:
-                measured.fail(outcome.error[0])
-            return replace(outcome, config_version=held.version), answer
-
-    async def _outcome(self, run: Running) -> tuple[Outcome, Answer | None]:
-        assert run.call is not None  # noqa: S101
-        try:
-            async with asyncio.timeout(run.job.remaining_ms / 1000):
-                return await run.call
-        except TimeoutError:
-            error = ("deadline_exceeded", "the job's deadline passed while it ran")
-            return Outcome(status=Status.EXPIRED, error=error, attempts=run.job.attempts), None
-
-    async def _finish(self, job: Claimed, outcome: Outcome, answer: Answer | None) -> Summary:
-        written = await self._write(job, outcome)
-        if not written:
-            self.log.warning("Stale result was refused", context={"status": outcome.status})
-        usage = outcome.usage or {}
-        return {
-            "job": job.id,
-            "status": outcome.status.value if written else "stale",
-            "provider": answer.provider if answer else None,
-            "model": answer.model if answer else None,
-            "tokens": usage.get("total_tokens"),
-            "cost_usd": outcome.cost_usd,
-            "cache": outcome.cache,
-            "error": outcome.error[0] if outcome.error else None,
-            "config_version": outcome.config_version or job.config_version,
-        }
-
-    async def _write(self, job: Claimed, outcome: Outcome) -> bool:
-        """Write the outcome, again and again while Redis is away: the call is paid and its fence still guards the job."""
-        nonce = secrets.token_hex(8)
-        try:
-            with self.tracker.track_operation(COMPLETE):
-                return await self.errors.recovering(
-                    lambda: self.store.complete(job.fence, outcome, nonce=nonce),
-                    context={"operation": COMPLETE, "job_id": job.id},
-                    within_s=job.remaining_ms / 1000 + WRITE_AFTER_DEADLINE_S,
-                )
-        except StoreError as exc:
-            self.log.error("Result could not be written", context={"job_id": job.id}, exc=exc)
-            return False
-
-    async def _hand_back(self, job: Claimed) -> None:
-        try:
-            if await self.store.give_back(job.fence):
-                self.bell.ring(job.id)
-        except StoreError:
-            self.log.warning("Job could not be handed back; rescue will find it")
-
     async def _give_stranger_back(self, nonce: str) -> None:
         """Hand back a claim whose answer never arrived: the same nonce brings the same claim, and with it its fence."""
         job = await self.store.claim(self.owner, nonce=nonce, classes=())
         if job is not None:
             self.log.warning("Claim without a runner was handed back", context={"job_id": job.id})
-            await self._hand_back(job)
+            await self._writer.hand_back(job)
 
     def _lose(self, nonce: str) -> None:
         if run := self._running.get(nonce):
             run.stop()
-
-    async def _ready_manager(self) -> None:
-        """Load LiteLLM once, at the start or (upkeep) at the first job."""
-        if self._manager_started:
-            return
-        async with self._manager_ready:
-            if not self._manager_started:
-                await self.manager.start()
-                self._manager_started = True
-
-    async def _watch_memory(self) -> None:
-        """Drain and exit above the memory limit, once; the supervisor starts the next process."""
-        while (resident := resident_mb()) < (limit := self._config.settings.worker.memory_mb):  # noqa: ASYNC110  no event tells of memory
-            await asyncio.sleep(self.settings.jobs.heartbeat_s)
-        self.log.warning("Memory limit is passed, draining", context={"resident_mb": resident, "limit_mb": limit})
-        os.kill(os.getpid(), signal.SIGTERM)
-        await asyncio.Event().wait()  # until it is ended: once is enough
-
-
-def resident_mb() -> float:
-    """Return this process's resident memory in megabytes; 0 where the system does not tell."""
-    try:
-        pages = int(Path("/proc/self/statm").read_text("ascii").split()[1])
-    except (OSError, IndexError, ValueError):
-        return 0.0
-    return pages * os.sysconf("SC_PAGE_SIZE") / 1e6

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 from celery import Celery
@@ -16,11 +16,12 @@ from workers.jobs.models import ReadyClass
 from workers.pool.bridge import await_
 from workers.runtime.process import Process
 from workers.runtime.runtime import Runtime
+from workers.schedule import PROMOTE_S
 
 LOOKS_REMEMBERED = 2.4  # two looks, with room for one that came late
 LONG_LIMIT_S = 86_400
 SUSPECTS_IN_A_ROW = 1_000
-WITHOUT_BEAT_AFTER = 1.2  # heartbeats; sweeps with a gap of half a lease would rescue nobody
+WITHOUT_BEAT_AFTER = 1.2  # intervals; sweeps with a gap of half a lease would rescue nobody
 GRACE_S = 30
 Work = Callable[[Runtime], Awaitable[dict[str, Any]]]
 
@@ -45,6 +46,16 @@ def _works(process: Process) -> dict[str, Work]:
     async def expire(runtime: Runtime) -> dict[str, Any]:
         return await upkeep.expire(runtime.store, log=runtime.log)
 
+    async def promote(runtime: Runtime) -> dict[str, Any]:
+        return await upkeep.promote(runtime.store, ring=runtime.bell.ring)
+
+    async def health(runtime: Runtime) -> dict[str, Any]:
+        try:
+            return await runtime.prober.round(runtime.latest)
+        except TimeoutError:
+            runtime.log.warning("Health checks took too long, and were given up")
+            return {"status": "given_up"}
+
     async def suspect(runtime: Runtime) -> dict[str, Any]:
         if process.suspect_running.locked():
             return {"status": "another_runs"}
@@ -58,14 +69,16 @@ def _works(process: Process) -> dict[str, Work]:
         queues.TASK_RESCUE: rescue,
         queues.TASK_RING: ring,
         queues.TASK_EXPIRE: expire,
+        queues.TASK_PROMOTE: promote,
+        queues.TASK_HEALTH: health,
         queues.TASK_SUSPECT: suspect,
     }
 
 
 def _register_one(app: Celery, process: Process, name: str, work: Work) -> None:
     # Without events: an idle service would fill Flower's list of tasks with upkeep.
-    # A suspect's run is as long as its call, so the limits of the short ones are not its limits.
-    long = name == queues.TASK_SUSPECT
+    # A suspect's run is as long as its call, and a check as long as it is configured to be.
+    long = name in {queues.TASK_SUSPECT, queues.TASK_HEALTH}
     soft_s = LONG_LIMIT_S if long else queues.UPKEEP_SOFT_LIMIT_S
 
     @app.task(name=name, ignore_result=True, send_events=False, soft_time_limit=soft_s, time_limit=soft_s + GRACE_S)
@@ -74,17 +87,26 @@ def _register_one(app: Celery, process: Process, name: str, work: Work) -> None:
 
 
 async def keep_up(process: Process) -> None:
-    """Do the short tasks without beat when nobody did them for more than a heartbeat, until cancelled.
+    """Do the short tasks without beat when nobody did them for more than their interval, until cancelled.
 
     Beat may be dead, its clock set back, or its messages refused by a full Redis; a job must be rescued all the same.
     """
-    works = _works(process)
-    every_s = process.runtime.settings.jobs.heartbeat_s
+    heartbeat_s = process.runtime.settings.jobs.heartbeat_s
+    often, seldom = (queues.TASK_PROMOTE,), (queues.TASK_RESCUE, queues.TASK_EXPIRE, queues.TASK_RING)
+    await asyncio.gather(
+        _keep_doing(process, often, PROMOTE_S),
+        _keep_doing(process, seldom, heartbeat_s),
+        _keep_doing(process, (queues.TASK_HEALTH,), queues.HEALTH_S),
+    )
+
+
+async def _keep_doing(process: Process, names: Sequence[str], every_s: float) -> None:
+    works, every_s = _works(process), WITHOUT_BEAT_AFTER * every_s
     while True:
-        await asyncio.sleep(WITHOUT_BEAT_AFTER * every_s)
-        for name in (queues.TASK_RESCUE, queues.TASK_EXPIRE, queues.TASK_RING):
+        await asyncio.sleep(every_s)
+        for name in names:
             try:
-                await _once_a_slot(process.runtime, name, WITHOUT_BEAT_AFTER * every_s, works[name])
+                await _once_a_slot(process.runtime, name, every_s, works[name])
             except Exception as exc:  # noqa: BLE001  the next round must come
                 process.runtime.log.error("Upkeep failed", context={"operation": name}, exc=exc)
 

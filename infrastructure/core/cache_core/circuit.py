@@ -54,7 +54,7 @@ class Circuit:
             pause = min(2 * pause, LAST_PAUSE_S)
         self.open = False
         if self.outages != outages_before:
-            self._log.info("Cache has Redis again")
+            self.tell_back()
 
     async def _trouble(self) -> BaseException | None:
         try:
@@ -66,4 +66,12 @@ class Circuit:
 
     def _warn(self, exc: BaseException) -> None:
         self.outages += 1
+        self.tell_away(exc)
+
+    def tell_away(self, exc: BaseException) -> None:
+        """Say, once an outage, that Redis is away."""
         self._log.warning("Cache goes on without Redis", context=where(exc))
+
+    def tell_back(self) -> None:
+        """Say that it is back."""
+        self._log.info("Cache has Redis again")

@@ -19,7 +19,7 @@ from infrastructure.base.base_config import Environment
 from infrastructure.core.config_core import rules
 from infrastructure.core.config_core.faults import Fault, did_you_mean
 from infrastructure.core.config_core.merge import File, Merged, Said, read_all
-from infrastructure.core.config_core.names import PROVIDER_LEAF_DEPTH, all_keys
+from infrastructure.core.config_core.names import PROVIDER_LEAF_DEPTH, all_keys, provider_keys
 from infrastructure.core.config_core.settings import Provider, ProviderKind, Settings
 from infrastructure.core.config_core.sources import SECRETS, Sources
 from infrastructure.core.error_core import ConfigError
@@ -158,8 +158,8 @@ def _sentence(error: Any, origins: Mapping[str, str]) -> Fault:
     if error["type"] != "extra_forbidden":
         return Fault(error["msg"], key=key, layer=layer)
     known = [*all_keys([]), *Settings.model_fields]
-    if parts[0] == "providers" and len(parts) == PROVIDER_LEAF_DEPTH:
-        known = [f"providers.{parts[1]}.{name}" for name in Provider.model_fields]
+    if parts[0] == "providers" and len(parts) >= PROVIDER_LEAF_DEPTH:
+        known = provider_keys([parts[1]])
     return Fault(f"no such setting{did_you_mean(key, known)}", key=key, layer=layer)
 
 

@@ -42,7 +42,7 @@ def _leaves_of(section: type[BaseModel], above: str) -> Iterator[str]:
 
 def provider_keys(providers: Iterable[str]) -> list[str]:
     """Return the dotted keys of these providers."""
-    return [f"providers.{name}.{field}" for name in providers for field in Provider.model_fields]
+    return [key for name in providers for key in _leaves_of(Provider, f"providers.{name}.")]
 
 
 def all_keys(providers: Iterable[str]) -> list[str]:
@@ -63,7 +63,7 @@ def _own_variables(prefix: str, providers: tuple[str, ...]) -> Mapping[str, str]
 
 def provider_variables(providers: Iterable[str]) -> dict[str, str]:
     """Return the providers' variables and their keys: `OPENAI_API_KEY` to `providers.openai.api_key`, and so on."""
-    fields = [name for name in Provider.model_fields if name not in NOT_SHARED]
+    fields = [name for name in _provider_leaves() if name not in NOT_SHARED]
     table = {
         f"{_capitals(name)}_{_capitals(field)}": f"providers.{name}.{field}" for name in providers for field in fields
     }
@@ -93,6 +93,12 @@ def is_list(key: str) -> bool:
     """Say whether a key holds a list, which a variable gives with commas."""
     parts = key.split(".")
     return key == ENABLED or (parts[0] == "providers" and len(parts) == PROVIDER_LEAF_DEPTH and parts[2] == "models")
+
+
+@cache
+def _provider_leaves() -> tuple[str, ...]:
+    """Return a provider's fields, those of its own sections with dots: `limits.concurrency`."""
+    return tuple(key.removeprefix(".") for key in _leaves_of(Provider, "."))
 
 
 def _capitals(key: str) -> str:

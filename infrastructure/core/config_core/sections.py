@@ -1,13 +1,14 @@
-"""Sections of the configuration that describe the surroundings: cache, database, other services, thresholds, checks."""
+"""Sections of the configuration: cache, how providers are chosen and spared, thresholds, checks, the surroundings."""
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal, Self
 
-from pydantic import Field, SecretStr
+from pydantic import Field, SecretStr, model_validator
 
 from infrastructure.core.config_core.section import Section
 
+CacheMode = Literal["use", "refresh", "off", "auto"]
 CacheSeconds = Annotated[int, Field(ge=1, le=604_800)]
 
 
@@ -26,6 +27,68 @@ class Cache(Section):
     """Most bytes of the first tier in one process."""
     dir: str = ""
     """Folder for files that may be lost (`CACHE_DIR`); empty: none."""
+    mode: CacheMode = "use"
+    """For jobs that do not say: use (read and keep), refresh (call, then keep), off, or auto: use when `temperature` is 0
+    or `seed` is set, so that equal requests stay separate samples."""
+    openai_mode: CacheMode = "auto"
+    """The same for requests that come in by the OpenAI API."""
+
+
+class Selection(Section):
+    """How a candidate is chosen among those of one priority: by the expected cost of one good answer."""
+
+    exploration: float = Field(0.015, ge=0, le=0.5)
+    """Share of calls that go to a candidate drawn without regard to its score, so that a bad one is seen to mend."""
+    usd_per_second: float = Field(0.0005, ge=0, le=1_000)
+    """What a second of waiting is worth; 0: only the price counts."""
+    refused_content: Literal["fail", "next"] = "fail"
+    """When a provider refuses a prompt for its content: fail the job, or ask the next candidate."""
+
+
+class Breakers(Section):
+    """When a provider is left alone, and how it is tried again."""
+
+    failures: int = Field(5, ge=1, le=1_000)
+    """Failures in a row that open a breaker."""
+    ratio: float = Field(0.5, gt=0, le=1)
+    """Share of failed calls in the window that opens it."""
+    min_calls: int = Field(20, ge=1, le=1_000_000)
+    """Calls in the window below which the share says nothing."""
+    window_s: float = Field(30, ge=1, le=600)
+    probe_s: float = Field(10, ge=0.05, le=3_600)
+    """From opening to the one call that may try again, 20 % more or less; the first pause after an account error."""
+    max_pause_s: float = Field(300, ge=0.05, le=86_400)
+    """Longest pause after account errors, which doubles from `probe_s` on."""
+    silence_factor: float = Field(3, ge=1, le=100)
+    """A call that takes so many times the 95th percentile, while its provider answers nothing, is a failure."""
+
+    @model_validator(mode="after")
+    def _in_order(self) -> Self:
+        if self.max_pause_s < self.probe_s:
+            raise ValueError(
+                f"expected max_pause_s to be at least probe_s, got {self.max_pause_s} below {self.probe_s}"
+            )
+        return self
+
+
+class Retries(Section):
+    """The retry budget of one process, of each provider and over all: an empty one makes a job wait for its next call."""
+
+    tokens: int = Field(500, ge=1, le=1_000_000)
+    """What the budget holds; a good answer gives back what its retry took."""
+    cost: int = Field(14, ge=0, le=1_000_000)
+    """Tokens that a retry takes."""
+    throttle_cost: int = Field(5, ge=0, le=1_000_000)
+    """Tokens that a retry after a 429 takes."""
+
+
+class Flights(Section):
+    """Equal requests under way at one time share one provider call."""
+
+    lease_s: float = Field(10, ge=0.5, le=300)
+    """Silence after which a flight's leader is held to be dead, and one who waits takes its place."""
+    kept_s: float = Field(30, ge=0, le=3_600)
+    """How long an answer is shared after it came, even where the cache may not keep it."""
 
 
 class CostTracking(Section):

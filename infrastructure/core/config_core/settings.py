@@ -15,7 +15,18 @@ from pydantic import Field, SecretStr, model_validator
 from infrastructure.base.base_config import Environment
 from infrastructure.core.config_core.scaling import Scaling
 from infrastructure.core.config_core.section import HttpUrl, Port, Seconds, Section
-from infrastructure.core.config_core.sections import Cache, CostTracking, Database, Errors, Health, Resources
+from infrastructure.core.config_core.sections import (
+    Breakers,
+    Cache,
+    CostTracking,
+    Database,
+    Errors,
+    Flights,
+    Health,
+    Resources,
+    Retries,
+    Selection,
+)
 
 
 class ProviderKind(StrEnum):
@@ -117,6 +128,16 @@ class Price(Section):
     output: float = Field(ge=0, le=1_000_000)
 
 
+class ProviderLimits(Section):
+    """What a provider account may be asked for by the whole fleet together; null: not limited by us."""
+
+    requests_per_minute: int | None = Field(None, ge=1, le=100_000_000)
+    tokens_per_minute: int | None = Field(None, ge=1, le=100_000_000_000)
+    """Prompt and answer together, estimated before the call and corrected after it."""
+    concurrency: int | None = Field(None, ge=1, le=1_000_000)
+    """Calls in flight."""
+
+
 class Provider(Section):
     """An account at a provider, or any server that speaks one of the wire formats."""
 
@@ -134,6 +155,7 @@ class Provider(Section):
     """Patterns (`gpt-*`) of the bare model names that belong to this provider."""
     prices: dict[str, Price] = Field(default_factory=dict)
     """By model, where LiteLLM's price table has none or another."""
+    limits: ProviderLimits = ProviderLimits()
 
 
 class Sandbox(Section):
@@ -171,6 +193,10 @@ class Settings(Section):
     services: dict[str, HttpUrl] = Field(default_factory=dict)
     """Other services by name, and where they are."""
     cache: Cache = Cache()
+    selection: Selection = Selection()
+    breakers: Breakers = Breakers()
+    retries: Retries = Retries()
+    flights: Flights = Flights()
     cost_tracking: CostTracking = CostTracking()
     resources: Resources = Resources()
     errors: Errors = Errors()

@@ -26,12 +26,12 @@ class Kind(Enum):
 
 _NUMBERS = (
     "again_in_s age_ms attempt bytes cost cost_estimate cost_usd count delay_ms duration_ms error_rate expired "
-    "failover_time_ms failures hit_rate in_flight latency_ms limit_mb lines oldest_age_s pid poisoned port pruned queued "
+    "failover_time_ms failures hit_rate in_flight latency_ms limit_mb lines lost oldest_age_s pid poisoned port pruned queued "
     "ready recommended rescued resident_mb response_time_ms retry_count rung running status_code stop_s success_rate threshold "
     "threshold_ms tokens value waiting will_failover window_s within_s workers dropped redacted"
 )
 _NAMES = (
-    "action breaker cache cause causes class code config_version environment error error_type event event_name event_type "
+    "action before breaker cache cause causes class code config_version environment error error_type event event_name event_type "
     "field from_provider instance kind layer level method mode model name new_version old_version operation outcome part pattern "
     "provider providers queue reason removed service setting severity signal source state status step tags tier to_provider "
     "topic version warning added changed"

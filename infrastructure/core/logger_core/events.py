@@ -8,6 +8,8 @@ from typing import Final
 AI_COMPLETION_SUCCESS: Final = "ai_completion_success"
 PROVIDER_FAILOVER: Final = "provider_failover"
 PROVIDER_COMPLETION_FAILED: Final = "Provider completion failed"
+CACHE_HIT: Final = "Cache hit for completion request"
+PROVIDER_HEALTH_CHECK: Final = "Provider health check completed"
 REQUEST: Final = "Request"
 
 EVENT_MESSAGES: Final = MappingProxyType(
@@ -15,5 +17,7 @@ EVENT_MESSAGES: Final = MappingProxyType(
 )
 """What the line of a business event says; the event's name stands in its context."""
 
-KNOWN_MESSAGES: Final = frozenset({REQUEST, PROVIDER_COMPLETION_FAILED, *EVENT_MESSAGES, *EVENT_MESSAGES.values()})
+KNOWN_MESSAGES: Final = frozenset(
+    {REQUEST, PROVIDER_COMPLETION_FAILED, CACHE_HIT, PROVIDER_HEALTH_CHECK, *EVENT_MESSAGES, *EVENT_MESSAGES.values()}
+)
 """Messages that are told whoever says them; every other one has to stand in the code of who says it."""

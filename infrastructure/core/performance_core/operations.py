@@ -19,6 +19,7 @@ HEALTH_CACHE_HIT = "health_cache_hit"
 HEALTH_CACHE_MISS = "health_cache_miss"
 HEALTH_CHECK = "health_check"  # one provider's check
 HEALTH_ROUND = "health_round"  # all providers' checks, together
+PROVIDER_PROBE = "provider_probe"  # a tiny completion of a check; by provider
 PROVIDER_SELECTION = "provider_selection"
 CALL_SELECTED = "call_selected"  # a call whose provider was chosen by its score
 CALL_EXPLORED = "call_explored"  # a call whose provider was drawn at random: what the chosen are compared with
@@ -27,6 +28,8 @@ CALL_EXPLORED = "call_explored"  # a call whose provider was drawn at random: wh
 COST_USD = "cost_usd"
 TOKENS = "tokens"  # of the calls whose cost is known
 UNPRICED = "unpriced_calls"
+PROBE_COST_USD = "probe_cost_usd"  # of health probes, which no tenant pays
+PROBE_UNPRICED = "unpriced_probes"
 
 OTHER = "other"
 _NAME = re.compile(r"[A-Za-z0-9_.:/{}*-]{1,120}\Z")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Protocol
@@ -26,6 +27,10 @@ class Verdict(StrEnum):
     """This model is not for us (403, 404): opens the breaker of provider and model at once."""
     STOPPED = "stopped"
     """Ended by us before it was answered: says nothing."""
+
+
+NOT_CALLED = "not_called"
+"""Outcome of an attempt that was let through and never made: it is closed, and nothing is booked."""
 
 
 class Breaker(StrEnum):
@@ -162,6 +167,26 @@ class Admission:
     def admitted(self) -> bool:
         """Say whether the call may be made."""
         return self.refusal is None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BreakerChange:
+    """A breaker went from one state to another. `reason`: class of the failure that opened it."""
+
+    provider: str
+    model: str | None
+    """None: the breaker of the whole account."""
+    before: Breaker
+    state: Breaker
+    reason: str = ""
+
+
+Changed = Callable[[BreakerChange], None]
+"""Hears of a change that a call or a check of this process has made: once in the fleet."""
+
+
+def unheard(_: BreakerChange) -> None:
+    """Tell nobody."""
 
 
 class Gate(Protocol):

@@ -121,11 +121,20 @@ class CompletionRequest(Part):
             raise ValueError("no such webhook endpoint")
         return webhook
 
-    def call(self) -> dict[str, Any]:
-        """Return what a worker needs to make the call: `model`, `params` as the provider gets them, `cache`."""
+    def call(self, *, cache_mode: str | None = None) -> dict[str, Any]:
+        """Return what a worker needs to make the call: `model`, `params` as the provider gets them, `cache`.
+
+        `cache_mode` is the mode where the body itself names none.
+        """
         given = self.model_dump(exclude_unset=True)
         params = {name: value for name, value in given.items() if value is not None and name not in _OURS}
-        return {"model": self.model, "params": params, "cache": given.get("cache")}
+        return {"model": self.model, "params": params, "cache": _cache(given.get("cache"), cache_mode)}
+
+
+def _cache(said: dict[str, Any] | None, mode: str | None) -> dict[str, Any] | None:
+    if mode is None or (said or {}).get("mode") is not None:
+        return said
+    return {**(said or {}), "mode": mode}
 
 
 def parse_request(body: Any, settings: Settings) -> CompletionRequest:

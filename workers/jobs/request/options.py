@@ -226,7 +226,7 @@ class Cache(Part):
     """How this request uses the answer cache. `ttl` in seconds."""
 
     mode: Literal["use", "refresh", "off", "auto"] | None = None
-    ttl: int | None = Field(None, ge=1, le=2_592_000)
+    ttl: int | None = Field(None, ge=1, le=604_800)
 
 
 _StopText = Annotated[str, Field(min_length=1, max_length=1_024)]

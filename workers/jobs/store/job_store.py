@@ -16,6 +16,7 @@ from infrastructure.core.error_core import IdempotencyMismatch, StoreUnavailable
 from infrastructure.core.redis_core import store_errors
 from workers.jobs import ids, keys
 from workers.jobs.models import (
+    Attempt,
     Claimed,
     Fence,
     Job,
@@ -163,6 +164,24 @@ class JobStore:
         """Put a claimed job back in its old place; the delivery is not counted. False: it is not the claim's any more."""
         return bool(await self._run("give_back", fence.job_id, fence.value))
 
+    async def put_back(self, fence: Fence, *, delay_ms: int, attempts: Sequence[Attempt] = ()) -> bool:
+        """Put a claimed job aside for `delay_ms`, with what all its deliveries tried; the delivery is not counted.
+
+        It is in line again when `promote` meets it due. False: it is not the claim's any more.
+        """
+        tried = writing.attempts(attempts)
+        return bool(await self._run("put_back", fence.job_id, fence.value, max(0, delay_ms), tried))
+
+    async def promote(self, *, limit: int = 1000) -> tuple[str, ...]:
+        """Put up to `limit` jobs that were put aside, and are due, back in line; return their ids."""
+        return reading.texts(await self._run("promote", limit))
+
+    async def delayed(self) -> int:
+        """Return how many jobs are put aside until a known moment."""
+        with store_errors():
+            count: int = await self._redis.zcard(keys.delayed(self._prefix))
+        return count
+
     async def renew(self, owner: str) -> dict[str, str]:
         """Write a worker's heartbeat; return its jobs as claim nonce -> job id."""
         flat = reading.texts(await self._run("renew", owner))
@@ -175,14 +194,18 @@ class JobStore:
                 return
 
     async def sweep(self) -> Swept:
-        """Put the jobs of workers that died back in line, up to RESCUED_IN_ONE_GO of them.
+        """Put the jobs of workers that died back in line, up to RESCUED_IN_ONE_GO of them; book their open attempts as lost.
 
         A worker is dead when it was silent for a lease while sweeps went on without a gap of half a lease: after a stall
         or a restart of Redis, or of upkeep, the living have a lease to be heard again. A job whose owners died
         `max_deaths` times is a suspect, to be run alone; an owner that dies of a suspect makes it a dead letter.
         """
-        unbroken_ms, rescued, poisoned = await self._run("sweep", self._lease_ms, self._max_deaths, RESCUED_IN_ONE_GO)
-        return Swept(rescued=reading.texts(rescued), poisoned=reading.texts(poisoned), unbroken_ms=unbroken_ms)
+        unbroken_ms, rescued, poisoned, lost = await self._run(
+            "sweep", self._lease_ms, self._max_deaths, RESCUED_IN_ONE_GO
+        )
+        return Swept(
+            rescued=reading.texts(rescued), poisoned=reading.texts(poisoned), unbroken_ms=unbroken_ms, lost=lost
+        )
 
     async def expire_due(self, *, limit: int = 1000) -> tuple[str, ...]:
         """End up to `limit` jobs whose deadline has passed; return their ids. A worker that runs one is told."""

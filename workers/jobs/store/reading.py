@@ -14,7 +14,7 @@ Raw = Sequence[bytes | None]
 
 HEAD_FIELDS = (
     "state", "tenant", "kind", "model", "created", "started", "finished", "deadline", "deliveries", "error_code",
-    "error_message", "usage", "cost", "saved", "cache", "attempts", "meta",
+    "error_message", "usage", "cost", "saved", "saved_ms", "cache", "attempts", "meta",
 )  # fmt: skip
 """What a list shows of a job."""
 FIELDS = (*HEAD_FIELDS, "result")
@@ -39,6 +39,7 @@ def job(job_id: str, values: Raw) -> Job:
         usage=_json(known.get("usage")),
         cost_usd=_float(known.get("cost")),
         saved_usd=_float(known.get("saved")),
+        saved_ms=_float(known.get("saved_ms")),
         cache=_text(known.get("cache")),
         attempts=attempts(known.get("attempts")),
         metadata=_json(known.get("meta")) or {},

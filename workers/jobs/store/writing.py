@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import orjson
 
-from workers.jobs.models import NewJob, Outcome
+from workers.jobs.models import Attempt, NewJob, Outcome
 
 Fields = list[str | bytes]
+MOST_ATTEMPTS = 100
 
 
 def new_job(job: NewJob) -> Fields:
@@ -32,10 +34,21 @@ def outcome(how: Outcome) -> Fields:
         usage=None if how.usage is None else orjson.dumps(how.usage),
         cost=money(how.cost_usd) or None,
         saved=money(how.saved_usd) or None,
+        saved_ms=None if how.saved_ms is None else repr(how.saved_ms),
         cache=how.cache,
         cfg=how.config_version or None,
-        attempts=orjson.dumps(how.attempts) if how.attempts else None,
+        attempts=attempts(how.attempts) or None,
     )
+
+
+def attempts(tried: Sequence[Attempt]) -> bytes:
+    """Return attempts as JSON, the empty text when there are none.
+
+    Of more than MOST_ATTEMPTS those that cost something are kept, and the latest: a job may wait a day for its provider.
+    """
+    if len(tried) > MOST_ATTEMPTS:
+        tried = [*(each for each in tried[:-MOST_ATTEMPTS] if each.cost_usd), *tried[-MOST_ATTEMPTS:]]
+    return orjson.dumps(tried) if tried else b""
 
 
 def money(usd: float | None) -> str:

@@ -60,7 +60,8 @@ async def _serve(options: argparse.Namespace) -> None:
     loop = asyncio.get_running_loop()
     for signum in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(signum, stop.set)
-    server = Sandbox(latency_s=options.latency, jitter_s=options.jitter).server()
+    sandbox = Sandbox(latency_s=options.latency, jitter_s=options.jitter, host=options.host)
+    server = sandbox.server()
     listener = await loop.create_server(server, options.host, options.port, backlog=BACKLOG)
     port = listener.sockets[0].getsockname()[1]
     if options.port_file is not None:
@@ -68,6 +69,7 @@ async def _serve(options: argparse.Namespace) -> None:
     print(f"sandbox: http://{options.host}:{port}", flush=True)  # noqa: T201  a program's own message
     await _until(stop, watch_parent=options.watch_parent)
     listener.close()
+    await sandbox.ports.close()
     await _drop_all(server)
 
 

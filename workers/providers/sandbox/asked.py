@@ -53,6 +53,13 @@ class Asked:
     stream_usage: bool = False
     tool: Tool | None = None
     json_schema: dict[str, Any] | None = None
+    serial: int | None = None
+    """Tells this answer from others to the same conversation, where the instance gives such numbers."""
+
+    @property
+    def answer_id(self) -> str:
+        """Return what the answer's id ends in."""
+        return f"{self.digest:016x}" if self.serial is None else f"{self.digest:016x}-{self.serial}"
 
 
 def text_of(content: Any) -> str:

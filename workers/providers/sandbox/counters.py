@@ -6,9 +6,12 @@ import time
 from collections import Counter, defaultdict
 from typing import Any, Self
 
+from workers.providers.sandbox.timeline import Timeline
+
 MOST_NAMES = 1_000
 MOST_DIGESTS = 1_000_000
 OTHER = "(other)"
+MODELS_PATH = "/v1/models"
 
 
 class Tally:
@@ -45,6 +48,7 @@ class Counters:
         self._uncounted = 0
         self._first: float | None = None
         self._last: float | None = None
+        self._timeline = Timeline()
 
     def visit(self, *, instance: str, path: str) -> Visit:
         """Count a request that begins; it is in flight until the `with` block of what is returned ends."""
@@ -55,7 +59,9 @@ class Counters:
         self._peak = max(self._peak, self.in_flight)
         self._tallies["by_instance"].add(instance)
         self._tallies["by_path"].add(path)
-        return Visit(self)
+        visit = Visit(self, instance=instance, second=int(self._last))
+        self.happened(visit, "models" if path == MODELS_PATH else "calls")
+        return visit
 
     def asked(self, *, model: str, digest: int) -> None:
         """Count the model and the conversation of a request that could be read."""
@@ -67,9 +73,21 @@ class Counters:
         else:
             self._uncounted += 1
 
-    def decided(self, outcome: str) -> None:
+    def decided(self, visit: Visit, outcome: str) -> None:
         """Count what a request got, once for each."""
         self._tallies["by_status"].add(outcome)
+        self.happened(visit, outcome)
+
+    def happened(self, visit: Visit, what: str) -> None:
+        """Count something in the second in which the request came."""
+        self._timeline.add(visit.instance, visit.second, what)
+
+    def over_time(self) -> dict[str, Any]:
+        """Return what each instance had by second of arrival: `calls`, `models` (looks at the list), and what they got.
+
+        Seconds count since the sandbox started, as `now_s` does.
+        """
+        return {"now_s": time.monotonic() - self._started, "instances": self._timeline.shown()}
 
     def shown(self) -> dict[str, Any]:
         """Return all counters; times are seconds since the sandbox started.
@@ -94,9 +112,11 @@ class Counters:
 class Visit:
     """One request from its arrival to its end."""
 
-    __slots__ = ("_counters", "_decided")
+    __slots__ = ("_counters", "_decided", "instance", "second")
 
-    def __init__(self, counters: Counters) -> None:
+    def __init__(self, counters: Counters, *, instance: str, second: int) -> None:
+        self.instance = instance
+        self.second = second
         self._counters = counters
         self._decided = False
 
@@ -108,7 +128,7 @@ class Visit:
         """Count what the request gets: a status, or `hang`, `reset`, `cut`, `gone` (the client left before)."""
         if not self._decided:
             self._decided = True
-            self._counters.decided(outcome)
+            self._counters.decided(self, outcome)
 
     def __enter__(self) -> Self:
         return self

@@ -16,7 +16,7 @@ MOST_BODY_BYTES = 64 * 1024 * 1024
 CALLS: dict[str, Wire] = {"/v1/chat/completions": wire_openai, "/v1/messages": wire_anthropic}
 _MODELS_PATH = "/v1/models"
 _INSTANCE_PREFIX = "/p/"
-_NO_INSTANCE = "default"
+NO_INSTANCE = "default"
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,9 +28,9 @@ class Place:
     wire: Wire
 
 
-def place_of(request: web.BaseRequest) -> Place:
-    """Return a request's place: `/p/{name}/v1/…` is a provider of its own, all else is the instance `default`."""
-    instance, path = _NO_INSTANCE, request.raw_path.partition("?")[0]
+def place_of(request: web.BaseRequest, *, instance: str = NO_INSTANCE) -> Place:
+    """Return a request's place: `/p/{name}/v1/…` is a provider of its own, all else is the port's `instance`."""
+    path = request.raw_path.partition("?")[0]
     if path.startswith(_INSTANCE_PREFIX):
         instance, _, rest = path.removeprefix(_INSTANCE_PREFIX).partition("/")
         path = f"/{rest}"

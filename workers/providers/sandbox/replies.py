@@ -10,6 +10,7 @@ import orjson
 
 from workers.providers.sandbox.answers import Made, Usage, filtered, make, usage_of, without_text
 from workers.providers.sandbox.asked import Asked, Refused
+from workers.providers.sandbox.limiter import Limiter, Refusal
 from workers.providers.sandbox.rules import Action, Lie
 from workers.providers.sandbox.wire import Wire
 
@@ -73,6 +74,12 @@ def listing(wire: Wire, names: tuple[str, ...]) -> Reply:
 def refusal(wire: Wire, refused: Refused) -> Reply:
     """Return the error that a request without sense gets."""
     return _json(refused.status, wire.error(refused.status, code=refused.code, message=refused.message))
+
+
+def throttled(wire: Wire, refused: Refusal, limiter: Limiter) -> Reply:
+    """Return the 429 of a call that goes beyond an account's limits."""
+    reply = _json(429, wire.error(429, message=f"Rate limit reached for {refused.what}."))
+    return reply.with_headers({**limiter.headers(wire.NAME), **limiter.retry_after(refused)})
 
 
 def bad(wire: Wire, action: Action) -> Reply | None:

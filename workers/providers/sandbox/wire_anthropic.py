@@ -81,7 +81,7 @@ def answer(asked: Asked, made: list[Made], usage: Usage | None) -> dict[str, Any
 
 
 def _head(asked: Asked) -> dict[str, Any]:
-    return {"id": f"msg_sandbox_{asked.digest:016x}", "type": "message", "role": "assistant", "model": asked.model}
+    return {"id": f"msg_sandbox_{asked.answer_id}", "type": "message", "role": "assistant", "model": asked.model}
 
 
 def _stop_reason(made: list[Made]) -> str:

@@ -88,7 +88,7 @@ def answer(asked: Asked, made: list[Made], usage: Usage | None) -> dict[str, Any
 
 def _head(asked: Asked, kind: str) -> dict[str, Any]:
     return {
-        "id": f"chatcmpl-sandbox-{asked.digest:016x}",
+        "id": f"chatcmpl-sandbox-{asked.answer_id}",
         "object": kind,
         "created": int(time.time()),
         "model": asked.model,

@@ -1,6 +1,6 @@
 -- Rescue the jobs of dead workers: those not heard of for a lease, and only after a lease of unbroken sweeps, so that the
--- living have had time to be heard after Redis itself was away. Answers {unbroken ms, {rescued ids},
--- {poisoned ids}}.
+-- living have had time to be heard after Redis itself was away; their open attempts are booked as lost first. Answers
+-- {unbroken ms, {rescued ids}, {poisoned ids}, lost attempts}.
 --
 -- sweep                hash  last: the last sweep, since: the first of those without a gap; expires after ten leases
 -- workers              zset  owner -> last heartbeat; a dead one leaves when it has no job
@@ -9,13 +9,16 @@
 --                            not enough: whoever runs it may be killed for another reason, and no innocent job is buried
 -- dead                 zset  id -> finished: dead letters; expires with the last of them
 -- counters             hash  rescued, poisoned
+-- attempts:{owner}, inflight:…, breaker:…, cost:{day}   see include/lost
 --
 -- ARGV: prefix, ttl_ms, lease_ms, deaths that make a suspect, most jobs in one go
 -- include: common
 -- include: ready
 -- include: terminal
+-- include: ledger
+-- include: lost
 local lease_ms, max_deaths, budget = tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])
-local rescued, poisoned = {}, {}
+local rescued, poisoned, lost, most_lost = {}, {}, 0, budget
 free_first()
 
 local function unbroken_ms()
@@ -55,6 +58,9 @@ local function rescue(job)
 end
 
 local function clear(owner)
+  local closed, more = lose_attempts(owner, most_lost - lost)
+  lost = lost + closed
+  if more then return end -- before its jobs: what was lost is to show in them wherever they run next
   local mine = key('owner', owner, 'jobs')
   local claims = redis.call('HGETALL', mine)
   for i = 1, #claims, 2 do
@@ -76,5 +82,6 @@ if unbroken >= lease_ms then
   for _, owner in ipairs(silent) do clear(owner) end
   if #rescued > 0 then redis.call('HINCRBY', key('counters'), 'rescued', #rescued) end
   if #poisoned > 0 then redis.call('HINCRBY', key('counters'), 'poisoned', #poisoned) end
+  write_books()
 end
-return {unbroken, rescued, poisoned}
+return {unbroken, rescued, poisoned, lost}

@@ -12,11 +12,16 @@ local function push(job)
   end
 end
 
--- Take a running job from its owner and put it back in its old place, under `job.class`.
-local function requeue(job)
+-- Take a running job from its owner, under `job.class`; it has no place in line then.
+local function take_from_owner(job)
   redis.call('HDEL', key('owner', job.owner, 'jobs'), job.cnonce)
   redis.call('HSET', key('job', job.id), 'state', 'queued', 'class', job.class, 'fence', next_fence(job, 'none'))
   redis.call('HDEL', key('job', job.id), 'owner', 'cnonce', 'started')
+end
+
+-- Take a running job from its owner and put it back in its old place, under `job.class`.
+local function requeue(job)
+  take_from_owner(job)
   push(job)
 end
 

@@ -1,7 +1,7 @@
 -- Write a job's end, once: the caller has seen that it is queued or in_progress.
 -- job:{id}                       state, finished and `how.fields`; expiry set; the request goes unless `how.keep_request`
 -- idem:{tenant}:{digest}         expiry set, the same
--- jobs:deadline, ready:…, owner:…:jobs   the job leaves
+-- jobs:deadline, jobs:delayed, ready:…, owner:…:jobs   the job leaves
 -- channel done                   its id
 -- channel stop:{owner}           the claim's nonce, when its owner runs it and did not end it itself (`how.by_owner`)
 local function finish(job, state, how)
@@ -14,6 +14,7 @@ local function finish(job, state, how)
     end
   else
     redis.call('ZREM', key('ready', job.class, job.flow), job.id)
+    redis.call('ZREM', key('jobs', 'delayed'), job.id)
   end
   redis.call('ZREM', key('jobs', 'deadline'), job.id)
   redis.call('HSET', name, 'state', state, 'finished', now, unpack(how.fields or {}))

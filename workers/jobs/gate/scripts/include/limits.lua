@@ -1,0 +1,71 @@
+-- Limits of an account that the configuration sets (GCRA: requests_tat, tokens_tat are theoretical arrival times), and those
+-- of a target that answers told of: {what}_limit, {what}_left at the instant {what}_at, growing by {what}_refill a ms, known
+-- until {what}_until; what: requests, tokens.
+local LONGEST_MS = 3600000
+local BURST = 20 -- a twentieth of a minute's worth may come at once
+
+-- A step and a tolerance under which no window of a minute sees more requests than the limit.
+local function of_requests(per_minute)
+  local burst = math.max(1, math.floor(per_minute / BURST))
+  local step = 60000 / (per_minute - burst + 1)
+  return step, (burst - 1) * step
+end
+
+-- As above for tokens, of which a single call may take more than a burst: it goes through, and the next ones wait for it.
+local function of_tokens(per_minute)
+  local burst = math.max(1, math.floor(per_minute / BURST))
+  local step = 60000 / math.max(1, per_minute - burst)
+  return step, burst * step
+end
+
+local function arrival(a, field)
+  local tat = a.f[field]
+  if not tat or tat < now or tat > now + LONGEST_MS then return now end
+  return tat
+end
+
+local function due_in(a, field, tolerance)
+  return arrival(a, field) - now - tolerance
+end
+
+local function take(a, field, cost)
+  a.f[field], a.changed = arrival(a, field) + cost, true
+end
+
+-- Give back (or take more, below 0) what an estimate was wrong by.
+local function correct(a, field, cost)
+  if a.f[field] then
+    a.f[field], a.changed = a.f[field] - cost, true
+  end
+end
+
+-- What is left of a limit that an answer told of; nil when nothing is known any more.
+local function left(t, what)
+  local f = t.f
+  if not f[what .. '_until'] or now >= f[what .. '_until'] or now < f[what .. '_at'] then return nil end
+  return math.min(f[what .. '_limit'], f[what .. '_left'] + (now - f[what .. '_at']) * f[what .. '_refill'])
+end
+
+local function lacking(t, what, need)
+  local there = left(t, what)
+  if not there then return 0 end
+  local wanted = math.min(need, t.f[what .. '_limit'])
+  if there >= wanted then return 0 end
+  return math.max(1, math.min(t.f[what .. '_until'] - now, (wanted - there) / t.f[what .. '_refill']))
+end
+
+local function draw(t, what, need)
+  local there = left(t, what)
+  if there then
+    t.f[what .. '_left'], t.f[what .. '_at'], t.changed = there - need, now, true
+  end
+end
+
+local function told(t, what, limit, there, reset_ms)
+  if not limit or limit <= 0 or not there then return end
+  local f = t.f
+  reset_ms = math.max(1000, math.min(reset_ms or 60000, LONGEST_MS))
+  f[what .. '_limit'], f[what .. '_left'], f[what .. '_at'] = limit, math.min(there, limit), now
+  f[what .. '_refill'] = (there < limit and limit - there or limit) / reset_ms
+  f[what .. '_until'], t.changed = now + reset_ms, true
+end

@@ -1,0 +1,45 @@
+-- cost:{day}  hash  tenant|provider|model|what -> amount, of a day by UTC; expires 90 days after its last change. What: calls,
+--             failed, lost, unpriced, prompt_tokens, completion_tokens, cost_usd, lost_upper_usd, saved_usd, hits, joined.
+-- Parts of a name are escaped by the caller. A full day books further models together, as (other).
+local BOOKS_KEPT_MS, MOST_AMOUNTS = 90 * 86400000, 100000
+local IN_USD = {cost_usd = true, lost_upper_usd = true, saved_usd = true}
+local books = {}
+
+-- The date by UTC: Howard Hinnant, chrono-Compatible Low-Level Date Algorithms, civil_from_days.
+local function today()
+  local days = math.floor(now / 86400000) + 719468
+  local era = math.floor(days / 146097)
+  local of_era = days - era * 146097
+  local year = math.floor(
+    (of_era - math.floor(of_era / 1460) + math.floor(of_era / 36524) - math.floor(of_era / 146096)) / 365)
+  local of_year = of_era - (365 * year + math.floor(year / 4) - math.floor(year / 100))
+  local month = math.floor((5 * of_year + 2) / 153)
+  local day = of_year - math.floor((153 * month + 2) / 5) + 1
+  month = month < 10 and month + 3 or month - 9
+  return string.format('%04d-%02d-%02d', year + era * 400 + (month <= 2 and 1 or 0), month, day)
+end
+
+local function book(tenant, provider, model, what, amount)
+  local whose = tenant .. '|' .. provider .. '|' .. model
+  books[whose] = books[whose] or {tenant = tenant, amounts = {}}
+  local amounts = books[whose].amounts
+  amounts[what] = (amounts[what] or 0) + amount
+end
+
+local function write_books()
+  local name
+  for whose, one in pairs(books) do
+    name = name or key('cost', today())
+    if redis.call('HLEN', name) >= MOST_AMOUNTS and redis.call('HEXISTS', name, whose .. '|calls') == 0 then
+      whose = one.tenant .. '|(other)|(other)'
+    end
+    for what, amount in pairs(one.amounts) do
+      if IN_USD[what] then
+        redis.call('HINCRBYFLOAT', name, whose .. '|' .. what, string.format('%.12g', amount))
+      else
+        redis.call('HINCRBY', name, whose .. '|' .. what, string.format('%.0f', amount))
+      end
+    end
+  end
+  if name then redis.call('PEXPIRE', name, BOOKS_KEPT_MS) end
+end

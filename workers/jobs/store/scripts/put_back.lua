@@ -1,0 +1,22 @@
+-- Put a claimed job aside until a known moment, at no cost of a delivery; what was tried so far stays with it.
+-- Answers 1, or 0: the fence is not the job's (any more). The same fence again is as good.
+--
+-- job:{id}             hash  queued, fence void, deliveries - 1, attempts; back: the fence that it was put back under
+-- owner:{owner}:jobs   hash  the claim leaves
+-- jobs:delayed         zset  id -> the instant from which it is due; no expiry: it empties with its jobs
+--
+-- ARGV: prefix, ttl_ms, id, fence, delay_ms, attempts as JSON or ''
+-- include: common
+-- include: ready
+local id, fence, delay_ms, attempts = unpack(ARGV, 3, 6)
+local job = read_job(id)
+if not job then return 0 end
+if redis.call('HGET', key('job', id), 'back') == fence then return 1 end -- sent again: the first answer was late
+if job.state ~= 'in_progress' or job.fence ~= fence then return 0 end
+free_first()
+take_from_owner(job)
+redis.call('HSET', key('job', id), 'back', fence)
+if attempts ~= '' then redis.call('HSET', key('job', id), 'attempts', attempts) end
+redis.call('HINCRBY', key('job', id), 'deliveries', -1)
+redis.call('ZADD', key('jobs', 'delayed'), now + delay_ms, id)
+return 1
