@@ -25,7 +25,7 @@ TASK_PROMOTE: Final = "upkeep.promote"
 TASK_HEALTH: Final = "upkeep.health"
 TASK_SUSPECT: Final = "upkeep.suspect"
 
-HEALTH_S: Final = 2.0
+HEALTH_S: Final = 1.0
 """From look to look at the providers' health; whether anything is checked then is the prober's to say."""
 UPKEEP_SOFT_LIMIT_S: Final = 60
 

@@ -7,7 +7,7 @@ from typing import Any
 from infrastructure.core.config_core import Settings
 from workers import queues
 
-EXPIRE_S = 2.0
+EXPIRE_S = 0.5  # no job is shown as waiting or running for more than a second past its deadline
 PROMOTE_S = 1.0
 SUSPECT_S = 5.0
 

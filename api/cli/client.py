@@ -35,6 +35,10 @@ def service_url(url: str | None) -> str:
     return found.rstrip("/")
 
 
+class NoService(CommandFailed):
+    """Nobody listens where the service should be."""
+
+
 class Client:
     """A connection to the service. Every method raises CommandFailed when it does not do its part."""
 
@@ -98,13 +102,21 @@ class Client:
             "GET", "/api/v1/jobs", params={name: value for name, value in params.items() if value is not None}
         )
 
+    def providers(self) -> dict[str, Any]:
+        """Return the table of providers."""
+        return self._ask("GET", "/api/v1/providers")
+
+    def costs(self, *, days: int, by: str) -> dict[str, Any]:
+        """Return what calls of the last days cost."""
+        return self._ask("GET", "/api/v1/costs", params={"days": days, "by": by})
+
     def _ask(self, method: str, path: str, **options: Any) -> dict[str, Any]:
         try:
             answer = self._http.request(method, path, **options)
         except httpx.TimeoutException as exc:
             raise CommandFailed(f"the service at {_shown(self.url)} did not answer in time") from exc
         except (httpx.HTTPError, httpx.InvalidURL) as exc:
-            raise CommandFailed(
+            raise NoService(
                 f"no service answers at {_shown(self.url)}: start it with `ai-provider up`, or name it with --url"
             ) from exc
         return _content(answer, _shown(self.url))

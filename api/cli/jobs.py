@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from api.cli import output
 from api.cli.client import Client, Job
 from api.cli.submit import answer_text, took_s
@@ -62,10 +64,6 @@ def _row(job: Job) -> tuple[str, ...]:
 
 def _facts(job: Job) -> list[tuple[str, str]]:
     usage, error = job.get("usage") or {}, job.get("error") or {}
-    attempts = [
-        f"{attempt['provider']}/{attempt['model']} {attempt['outcome']} in {attempt['latency_ms']:.0f} ms"
-        for attempt in job.get("attempts") or ()
-    ]
     return [
         ("id", job["id"]),
         ("status", job["status"]),
@@ -74,10 +72,32 @@ def _facts(job: Job) -> list[tuple[str, str]]:
         ("started", job["started_at"] or ""),
         ("finished", job["finished_at"] or ""),
         ("took", f"{took_s(job):.2f} s" if job["finished_at"] else ""),
-        ("attempts", "; ".join(attempts)),
         ("tokens", str(usage.get("total_tokens", ""))),
         ("cost", output.usd(job["cost_usd"]) if job["finished_at"] else ""),
-        ("cache", job.get("cache") or ""),
+        ("cache", _cache(job)),
         ("error", f"{error.get('code')}: {error.get('message')}" if error else ""),
         ("metadata", " ".join(f"{key}={value}" for key, value in (job.get("metadata") or {}).items())),
+        *[(f"attempt {place}", _attempt(one)) for place, one in enumerate(job.get("attempts") or (), 1)],
     ]
+
+
+def _cache(job: Job) -> str:
+    """Return where the answer came from, and what that spared."""
+    if job.get("cache") not in {"hit", "joined"}:
+        return job.get("cache") or ""
+    saved = [] if job.get("saved_ms") is None else [f"{job['saved_ms'] / 1000:.2f} s"]
+    saved.append("an unknown cost" if job.get("saved_usd") is None else output.usd(job["saved_usd"]))
+    return f"{job['cache']}, saved {' and '.join(saved)}"
+
+
+def _attempt(attempt: dict[str, Any]) -> str:
+    """Return a call in one line: who, what came of it, how long, for how much, and how it stood when it was chosen."""
+    status = f" ({attempt['status']})" if attempt["status"] not in {None, 200} else ""
+    said = [f"{attempt['provider']}/{attempt['model']} {attempt['outcome']}{status} in {attempt['latency_ms']:.0f} ms"]
+    if attempt["cost_usd"] != 0:
+        said.append(output.usd(attempt["cost_usd"]))
+    if attempt.get("score") is not None:
+        said.append(f"score {attempt['score']:.5f}")
+    if attempt.get("breaker") not in {None, "closed"}:
+        said.append(f"breaker {attempt['breaker']}")
+    return ", ".join(said)

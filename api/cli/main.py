@@ -211,11 +211,20 @@ def keys_revoke(key_id: Annotated[str, typer.Argument(metavar="ID", help="The ke
 
 
 @app.command()
-def providers(*, as_json: Json = False) -> None:
-    """List the configured providers and whether they are in use."""
-    from api.cli import config as command
+def providers(
+    *,
+    cost: Annotated[bool, typer.Option("--cost", help="What their calls cost, by model.")] = False,
+    days: Annotated[int, typer.Option(min=1, max=90, help="With --cost: so many days, today included.")] = 1,
+    url: Url = None,
+    as_json: Json = False,
+) -> None:
+    """Show how the providers do: health, breakers, score, price; without a running service: what is configured."""
+    from api.cli import providers as command
 
-    command.providers(as_json=as_json)
+    if cost:
+        command.show_costs(url=url, days=days, as_json=as_json)
+    else:
+        command.show(url=url, as_json=as_json)
 
 
 config = typer.Typer(help="Show and check the configuration.", no_args_is_help=True, rich_markup_mode=STYLE)

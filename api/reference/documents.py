@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from api.http.problems import MEDIA_TYPE, TYPE
+from api.reference import provider_examples
+from api.reference.provider_schemas import CostTable, ProviderHealthList, ProviderList
 from api.reference.schemas import EventList, FleetMetrics, Health, JobPage, JobView, QueueList, Ready, ServiceList
 from infrastructure.core import error_core
 from infrastructure.core.error_core import ServiceError
@@ -159,7 +161,7 @@ METRICS: Document = {
     },
 }
 _QUEUE = {
-    "kind": "completions", "ready": 412, "oldest_age_s": 3.2, "running": 180,
+    "kind": "completions", "ready": 412, "oldest_age_s": 3.2, "running": 180, "delayed": 0,
     "classes": {"high": {"ready": 0, "oldest_age_s": 0.0}, "normal": {"ready": 412, "oldest_age_s": 3.2},
                 "low": {"ready": 0, "oldest_age_s": 0.0}},
     "workers": {"now": 1, "recommended": 2, "min": 1, "max": 4},
@@ -195,6 +197,30 @@ EVENTS: Document = {
         **problems(error_core.ValidationFailed, *_AUTH, *_STORE),
     },
 }
+PROVIDERS: Document = {
+    "tags": ["operations"],
+    "responses": {
+        200: _ok(ProviderList, "The configured providers.", {"object": "list", "data": [provider_examples.PROVIDER]}),
+        **problems(*_AUTH, *_STORE),
+    },
+}
+PROVIDERS_HEALTH: Document = {
+    "tags": ["operations"],
+    "responses": {
+        200: _ok(
+            ProviderHealthList, "The last checks of the providers in use.",
+            {"object": "list", "fresh": True, "data": [provider_examples.HEALTH]},
+        ),
+        **problems(*_AUTH, *_STORE),
+    },
+}  # fmt: skip
+COSTS: Document = {
+    "tags": ["operations"],
+    "responses": {
+        200: _ok(CostTable, "What provider calls cost.", provider_examples.COSTS),
+        **problems(error_core.ValidationFailed, *_AUTH, *_STORE),
+    },
+}
 BY_ROUTE: dict[tuple[str, str], Document] = {
     ("post", "/api/v1/completion"): SUBMIT,
     ("get", "/api/v1/jobs/{job_id}"): READ,
@@ -204,6 +230,9 @@ BY_ROUTE: dict[tuple[str, str], Document] = {
     ("get", "/api/v1/queues"): QUEUES,
     ("get", "/api/v1/infrastructure/services"): SERVICES,
     ("get", "/api/v1/events"): EVENTS,
+    ("get", "/api/v1/providers"): PROVIDERS,
+    ("get", "/api/v1/providers/health"): PROVIDERS_HEALTH,
+    ("get", "/api/v1/costs"): COSTS,
     ("get", "/health"): HEALTH,
     ("get", "/health/ready"): READY,
 }

@@ -31,6 +31,7 @@ from workers.jobs.store.job_store import JobStore
 pytestmark = pytest.mark.anyio
 
 TIMEOUT_S, STALL_S = 0.2, 0.3
+HOUR_MS = 3_600_000
 
 
 @pytest.fixture
@@ -320,3 +321,23 @@ async def test_a_day_s_ledger_is_bounded(redis: aioredis.Redis, monkeypatch: pyt
     calls = {model: amount for (_, _, model, what), amount in (await ledger(redis)).items() if what == "calls"}
     assert calls == {"m1": 2, "m2": 1, "(other)": 2}
     assert sums(await ledger(redis), tenant=TENANT)["calls"] == 5
+
+
+async def test_a_redis_clock_that_is_set_back_lets_one_call_try_and_no_more(redis: aioredis.Redis) -> None:
+    twin = redis_twin(redis)
+    await twin.several(5, Verdict.FAILED)
+    await twin.advance(-HOUR_MS)
+    [(asked, admission)] = await twin.opened()
+    assert admission.probing
+    assert [(await twin.begin()).refusal for _ in range(2)] == [Refusal.OPEN] * 2
+    assert (await twin.end(asked, admission)).breaker is Breaker.CLOSED
+
+
+async def test_after_redis_s_clock_was_set_back_429s_are_heeded_and_old_ones_are_over(redis: aioredis.Redis) -> None:
+    twin = redis_twin(redis)
+    await twin.call(Verdict.THROTTLED, retry_after_ms=HOUR_MS)
+    await twin.advance(-HOUR_MS / 2)
+    [(asked, admission)] = await twin.opened()
+    assert admission.admitted
+    assert 0 < (await twin.end(asked, admission, Verdict.THROTTLED)).throttled_ms <= 2_000
+    assert (await twin.begin()).refusal is Refusal.THROTTLED

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -42,9 +42,9 @@ class Events:
 
     told: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
 
-    def publish(self, topic: str, data: dict[str, Any]) -> None:
+    def publish(self, topic: str, data: Mapping[str, Any] | None = None) -> None:
         """Keep an event."""
-        self.told.append((topic, data))
+        self.told.append((topic, dict(data or {})))
 
 
 @dataclass
@@ -65,7 +65,7 @@ class Ward:
     async def round_later(self, redis: aioredis.Redis) -> dict[str, Any]:
         """Make a round when what is known has become stale."""
         for key in [key async for key in redis.scan_iter(f"{PREFIX}:health:*")]:
-            await redis.set(key, orjson.dumps({**orjson.loads(await redis.get(key)), "checked_ms": 1}))
+            await redis.set(key, orjson.dumps({**orjson.loads(await redis.get(key) or b""), "checked_ms": 1}))
         return await self.prober.round(self.settings)
 
 

@@ -32,28 +32,34 @@ async def test_a_provider_that_lists_its_models_is_reachable(
 
 
 @pytest.mark.parametrize(
-    ("action", "reachable", "refused", "reason"),
+    ("action", "found"),
     [
-        ({"status": 401}, True, True, "provider_authentication"),
-        ({"status": 403}, True, False, ""),
-        ({"status": 404}, True, False, ""),
-        ({"status": 429}, True, False, ""),
-        ({"status": 500}, False, False, "provider_unavailable"),
-        ({"reset": True}, False, False, "provider_unavailable"),
-        ({"hang": True}, False, False, "provider_timeout"),
+        ({"status": 401}, (True, True, "provider_authentication")),
+        ({"status": 403}, (True, False, "")),
+        ({"status": 404}, (True, False, "")),
+        ({"status": 429}, (True, False, "")),
+        ({"status": 500}, (False, False, "provider_unavailable")),
+        ({"reset": True}, (False, False, "provider_unavailable")),
+        ({"hang": True}, (False, False, "provider_timeout")),
     ],
 )
 async def test_what_else_it_answers(
     sandbox: SandboxProcess,
     reacher: Reacher,
     action: dict[str, object],
-    reachable: bool,  # noqa: FBT001  a parameter of the test
-    refused: bool,  # noqa: FBT001
-    reason: str,
+    found: tuple[bool, bool, str],
 ) -> None:
-    sandbox.fault({"match": LIST, "action": action})
+    sandbox.set_faults({"match": LIST, "action": action})
     reach = await reacher.ask(account(sandbox, "troubled"), timeout_s=0.5)
-    assert (reach.reachable, reach.refused, reach.reason) == (reachable, refused, reason)
+    assert (reach.reachable, reach.refused, reach.reason) == found
+
+
+@pytest.mark.parametrize("kind", ["openai", "anthropic"])
+async def test_a_server_without_keys_is_asked_as_its_calls_are(
+    sandbox: SandboxProcess, reacher: Reacher, kind: str
+) -> None:
+    reach = await reacher.ask(account(sandbox, "open", kind=kind, api_key=None, needs_key=False), timeout_s=5)
+    assert (reach.reachable, reach.refused) == (True, False)
 
 
 async def test_where_nobody_listens_nobody_is_reached(sandbox: SandboxProcess, reacher: Reacher) -> None:

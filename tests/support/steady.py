@@ -96,7 +96,7 @@ def share(jobs: Sequence[Seen], provider: str) -> float:
 def percentile(values: Iterable[float], part: float) -> float:
     """Return the smallest value that a part of all does not exceed; nan of none."""
     ordered = sorted(values)
-    return ordered[min(len(ordered) - 1, math.ceil(part * len(ordered)) - 1)] if ordered else math.nan
+    return ordered[max(0, math.ceil(part * len(ordered)) - 1)] if ordered else math.nan
 
 
 def p95_ms(jobs: Iterable[Seen]) -> float:

@@ -12,7 +12,13 @@ ROOT = Path(__file__).resolve().parents[2]
 FILES = sorted(path for folder in ("api", "workers", "infrastructure") for path in (ROOT / folder).rglob("*.py"))
 METHODS = {"debug", "info", "warning", "error", "critical", "log_business_event"}
 LOGGERS = {"log", "_log", "logger", "_logger"}
-MESSAGE_CONSTANTS = {"PROVIDER_COMPLETION_FAILED", "AI_COMPLETION_SUCCESS", "PROVIDER_FAILOVER", "PROVIDER_HEALTH_CHECK", "CACHE_HIT"}
+MESSAGE_CONSTANTS = {
+    "PROVIDER_COMPLETION_FAILED",
+    "AI_COMPLETION_SUCCESS",
+    "PROVIDER_FAILOVER",
+    "PROVIDER_HEALTH_CHECK",
+    "CACHE_HIT",
+}
 
 
 def calls(tree: ast.AST) -> Iterator[ast.Call]:

@@ -7,7 +7,9 @@ not heard. A message carries a job's id and nothing else.
 from __future__ import annotations
 
 import threading
+import time
 from collections import deque
+from typing import NamedTuple
 from uuid import uuid4
 
 from celery import Celery
@@ -22,6 +24,13 @@ MAX_WAITING = 100_000  # beyond this the ringer takes over; at 0.2 ms a ring thi
 PAUSE_AFTER_FAILURE_S = 1.0
 
 
+class Errand(NamedTuple):
+    """An upkeep task that somebody wants done before beat says so; it is done once in `every_s` all the same."""
+
+    task: str
+    every_s: float
+
+
 class Bell:
     """Publisher thread for completion messages; one for each process that rings."""
 
@@ -33,7 +42,8 @@ class Bell:
         """
         self._app = Celery("ai-provider", set_as_current=False)
         self._app.conf.update(queues.celery_settings(settings))
-        self._waiting: deque[str | None] = deque(maxlen=MAX_WAITING)
+        self._waiting: deque[str | Errand | None] = deque(maxlen=MAX_WAITING)
+        self._rung: dict[str, float] = {}
         self._wake = threading.Event()
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
@@ -58,6 +68,14 @@ class Bell:
         """Queue one message, with a hint which job made it necessary; safe from any thread, never blocks."""
         self._waiting.append(job_id)
         self._wake.set()
+
+    def ring_upkeep(self, task: str, every_s: float) -> None:
+        """Queue a message for upkeep, unless one was rung within `every_s`; safe from any thread, never blocks."""
+        now = time.monotonic()
+        if now - self._rung.get(task, -every_s) >= every_s:
+            self._rung[task] = now
+            self._waiting.append(Errand(task, every_s))
+            self._wake.set()
 
     def stop(self, *, timeout_s: float = 3.0) -> None:
         """Send what waits, as far as it goes within `timeout_s` seconds, and end the thread."""
@@ -93,7 +111,12 @@ class Bell:
             return False
         return True
 
-    def _publish(self, producer: Producer, job_id: str | None) -> None:
+    def _publish(self, producer: Producer, job_id: str | Errand | None) -> None:
+        if isinstance(job_id, Errand):
+            self._app.send_task(
+                job_id.task, args=(job_id.every_s,), producer=producer, retry=False, ignore_result=True
+            )  # fmt: skip
+            return
         hint = job_id or ""
         self._app.send_task(
             queues.TASK_COMPLETION,

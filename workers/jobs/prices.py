@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 from urllib.parse import quote, unquote
 
 from redis.asyncio import Redis
@@ -38,7 +39,7 @@ class PriceBoard:
         """Write the prices of provider and model; None: nobody knows."""
         if not prices:
             return
-        told = {_field(key): _text(price) for key, price in prices.items()}
+        told: dict[Any, Any] = {_field(key): _text(price) for key, price in prices.items()}
         with store_errors():
             async with self._redis.pipeline(transaction=False) as pipe:
                 pipe.hset(self._name, mapping=told)
@@ -48,7 +49,7 @@ class PriceBoard:
     async def read(self) -> dict[Key, TokenPrice | None]:
         """Return all prices that were told within a week."""
         with store_errors():
-            found = await self._redis.hgetall(self._name)
+            found: dict[Any, Any] = await self._redis.hgetall(self._name)
         return {_key(field): _price(text) for field, text in found.items()}
 
 

@@ -9,7 +9,7 @@ from infrastructure.core.config_core import Provider, ProviderKind
 from infrastructure.optional.factory_core import Factory, Generations
 from workers.providers.library import Endpoint, Library
 
-_NO_KEY = "none"  # for servers without keys: an empty one would send LiteLLM to the environment, past the configuration
+NO_KEY = "none"  # for servers without keys: an empty one would send LiteLLM to the environment, past the configuration
 # Always passed, for the same reason.
 _BASE_URL = {
     ProviderKind.OPENAI: "https://api.openai.com/v1",
@@ -34,7 +34,7 @@ class Account:
         return Endpoint(
             kind=self._provider.kind,
             model=model,
-            api_key=(key.get_secret_value() if key else "") or _NO_KEY,
+            api_key=(key.get_secret_value() if key else "") or NO_KEY,
             base_url=self._base_url,
             http=self._http,
         )

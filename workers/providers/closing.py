@@ -33,7 +33,9 @@ class Closing:
         return await asyncio.shield(self.begin(work))
 
     async def drain(self, *, within_s: float) -> None:
-        """Wait for all that goes on, then end it."""
-        if self._tasks:
-            _, left = await asyncio.wait(self._tasks, timeout=within_s)
-            await end_tasks(left, within_s=1)
+        """Wait for all that goes on, and for what it begins, then end it."""
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + within_s
+        while self._tasks and (left_s := deadline - loop.time()) > 0:
+            await asyncio.wait(self._tasks, timeout=left_s)
+        await end_tasks(self._tasks.copy(), within_s=1)

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from infrastructure.core.performance_core import PerformanceTracker
 from workers.jobs.gate.models import Admission, Breaker, Refusal
 from workers.jobs.models import Attempt
-from workers.providers.attempts import Attempts, Opened, Tried, Work, unanswered
+from workers.providers.attempts import Attempts
+from workers.providers.booking import unanswered
 from workers.providers.budget import RetryBudget
 from workers.providers.calls import (
     DEADLINE_EXCEEDED,
@@ -26,6 +27,7 @@ from workers.providers.failover import DEFAULT_PAUSE_S, LONGEST_PAUSE_S, Step, W
 from workers.providers.redact import provider_text, redact
 from workers.providers.selection.selector import Choice
 from workers.providers.telling import Telling
+from workers.providers.work import Opened, Tried, Work
 
 JITTER = 0.2
 PATIENCE_SHARE = 0.1

@@ -189,6 +189,8 @@ def load(*, concurrency: int) -> Library:
     )
     litellm = _module("litellm")
     _silence(litellm)
+    # Pydantic makes the classes of an answer when the first is made: here, in a thread, not on the loop with a call waiting.
+    _module("litellm.types.utils").ModelResponse()
     return Library(litellm)
 
 

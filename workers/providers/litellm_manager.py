@@ -17,7 +17,8 @@ from workers.jobs.gate.local_gate import LocalGate
 from workers.jobs.gate.models import Gate
 from workers.providers import route
 from workers.providers.accounts import Accounts, accounts
-from workers.providers.attempts import Attempts, Opened, Tried, Work, silent_end
+from workers.providers.attempts import Attempts
+from workers.providers.booking import silent_end
 from workers.providers.budget import RetryBudget
 from workers.providers.caching.key import CacheKey, cache_key
 from workers.providers.caching.plan import Plan, plan
@@ -43,6 +44,7 @@ from workers.providers.selection.selector import Selector
 from workers.providers.selection.standings import Standings
 from workers.providers.silence import Silence, Waiting
 from workers.providers.telling import Telling
+from workers.providers.work import Opened, Tried, Work
 
 __all__ = ["Answer", "Call", "CompletionFailed", "JobGone", "LiteLLMManager", "PutBack"]
 
@@ -99,9 +101,13 @@ class LiteLLMManager:
         """Return, by name, what goes on beside the calls until it is cancelled."""
         return {"standings": self._standings.follow, "silence": self._silence.watch}
 
+    async def settle(self) -> None:
+        """Tell the gate what is left to tell of calls that have ended."""
+        await self._closing.drain(within_s=DRAIN_S)
+
     async def close(self) -> None:
         """Tell the gate what is left to tell, and close all connections to providers."""
-        await self._closing.drain(within_s=DRAIN_S)
+        await self.settle()
         library, self._library = self._library, None
         opened, self._accounts = self._accounts, None
         if opened is not None:

@@ -16,10 +16,10 @@ from infrastructure.core.performance_core import operations as op
 from infrastructure.optional.event_core import Publisher
 from workers.jobs import topics
 from workers.jobs.models import Attempt
-from workers.providers.attempts import Tried
 from workers.providers.calls import Answer, Call
 from workers.providers.classify import Failure
 from workers.providers.selection.selector import Choice
+from workers.providers.work import Tried
 
 _log = get_logger("ai-provider", "litellm_manager")
 

@@ -73,6 +73,15 @@ class Provision:
             prices=self.prices.saw,
         )
 
+    async def settle(self) -> None:
+        """Stop the calls that are still under way for other processes, and book every call that has ended.
+
+        Before the process leaves the fleet: what is open then is held to be lost with it.
+        """
+        await self.flights.close()
+        await self.manager.settle()
+        await self.gate.flush()
+
     def background(self) -> dict[str, Callable[[], Coroutine[Any, Any, None]]]:
         """Return, by name, what goes on for as long as the process lives."""
         return {"gate": self.gate.keep, "prices": self.prices.follow, **self.manager.background()}

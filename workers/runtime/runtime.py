@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import secrets
 from collections.abc import Callable, Coroutine, Sequence
 from functools import cached_property
 from typing import Any
@@ -21,6 +20,7 @@ from infrastructure.optional.event_core import EventBus
 from workers.jobs import topics
 from workers.jobs.bell import Bell
 from workers.jobs.codec import unpacked_bytes
+from workers.jobs.ids import new_nonce
 from workers.jobs.models import Claimed, ReadyClass
 from workers.jobs.store.job_store import JobStore
 from workers.providers.health.prober import Prober
@@ -65,7 +65,7 @@ class Runtime:
         self.tracker, self.errors = self.observation.tracker, self.observation.errors
         self.errors.register(StoreError, Retry(after_s=WRITE_AGAIN_S, most_s=WRITE_AGAIN_S))
         self.events = EventBus(self.owner, redis=self.redis, prefix=settings.redis.prefix, log=self.log)
-        self.provision = Provision(config, redis=self.redis, owner=self.owner, events=self.events)
+        self.provision: Provision = Provision(config, redis=self.redis, owner=self.owner, events=self.events)
         self.manager = self.provision.manager
         self.draining = False
         self._admission = Admission(limit_bytes=BODIES_BYTES)
@@ -144,8 +144,8 @@ class Runtime:
         self.events.publish(topics.WORKER_DRAINING, {"owner": self.owner, "running": len(self._running)})
 
     async def retire(self) -> None:
-        """Let paid answers be written, hand back what is still owned, and leave the fleet."""
-        await self._writer.drain()
+        """Let paid answers be written and calls be booked, hand back what is still owned, and leave the fleet."""
+        await asyncio.gather(self._writer.drain(), self.provision.settle())
         try:
             await asyncio.wait_for(self.store.retire(self.owner), timeout=5)
         except (StoreError, TimeoutError):
@@ -183,7 +183,7 @@ class Runtime:
                 return None
             if not self._lease.holds():
                 await self._lease.beat()
-            nonce = secrets.token_hex(8)
+            nonce = new_nonce()
             with self.tracker.track_operation(CLAIM):
                 job = await self.store.claim(self.owner, nonce=nonce, classes=classes, hint=hint or None)
             if job is not None:

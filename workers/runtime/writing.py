@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import secrets
 from typing import Any
 
 from infrastructure.core.asyncio_core import end_tasks
@@ -12,6 +11,7 @@ from infrastructure.core.logger_core import CoreLogger
 from infrastructure.core.performance_core import PerformanceTracker
 from infrastructure.core.performance_core.operations import COMPLETE
 from workers.jobs.bell import Bell
+from workers.jobs.ids import new_nonce
 from workers.jobs.models import Claimed, Outcome
 from workers.jobs.store.job_store import JobStore
 from workers.runtime.running import Aside, Ended
@@ -75,7 +75,7 @@ class Writer:
 
     async def _write(self, job: Claimed, outcome: Outcome) -> bool:
         """Write the outcome, again and again while Redis is away: the call is paid and its fence still guards the job."""
-        nonce = secrets.token_hex(8)
+        nonce = new_nonce()
         try:
             with self._tracker.track_operation(COMPLETE):
                 return await self._errors.recovering(

@@ -134,12 +134,16 @@ class FleetGate:
             self._log.warning("Calls that nobody knows of were booked as lost", context={"lost": lost})
         self._strangers = unknown.difference(lasting)
 
+    async def flush(self) -> None:
+        """Let what is under way be written, and what is owed where Redis is there."""
+        await self._pay()
+        await self._shared.flush()
+
     async def close(self) -> None:
         """Let what is under way be written; what is still owed is lost."""
         if self._back is not None:
             await end_tasks([self._back])
-        if not self.away:
-            await self._pay()
+        await self._pay()
         await self._shared.close()
 
     def _noted(self, asked: Begin, admission: Admission, *, apart: bool) -> Admission:

@@ -129,11 +129,15 @@ class RedisGate:
         with store_errors():
             await self._redis.ping()
 
-    async def close(self) -> None:
+    async def flush(self) -> None:
         """Let what is under way be written, within PATIENCE_S each."""
         await self._begins.flush()
         await asyncio.sleep(0)  # what was abandoned adds its end
         await self._ends.flush()
+
+    async def close(self) -> None:
+        """Let what is under way be written, then take nothing more."""
+        await self.flush()
         await self._begins.close()
         await self._ends.close()
 

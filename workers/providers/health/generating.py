@@ -31,10 +31,14 @@ class Generator:
         settings: Callable[[], Settings],
         tracker: PerformanceTracker,
     ) -> None:
-        self.load = load
+        self._load = load
         self._manager = manager
         self._settings = settings
         self._tracker = tracker
+
+    async def load(self) -> None:
+        """Get the manager ready."""
+        await self._load()
 
     async def __call__(self, provider: str, model: str, timeout_s: float) -> str | None:
         """Return why the model does not generate within `timeout_s` seconds, as a class of failure; empty: it does.
@@ -64,6 +68,7 @@ class Generator:
     def _measure(self, attempt: Attempt) -> None:
         error = None if attempt.outcome == "ok" else attempt.outcome
         self._tracker.track_operation(op.named(op.PROVIDER_PROBE, attempt.provider), attempt.latency_ms, error=error)
-        known = attempt.cost_usd is not None
-        what = op.PROBE_COST_USD if known else op.PROBE_UNPRICED
-        self._tracker.add_amount(op.named(what, attempt.provider), attempt.cost_usd if known else 1)
+        if attempt.cost_usd is None:
+            self._tracker.add_amount(op.named(op.PROBE_UNPRICED, attempt.provider), 1)
+        else:
+            self._tracker.add_amount(op.named(op.PROBE_COST_USD, attempt.provider), attempt.cost_usd)

@@ -46,7 +46,7 @@ def plan(
     if not (due or _stale(before, real, settings)):
         return None
     silent = bool(real) or watched_ms >= UNHEARD_MS or before.status in BAD
-    unheard = silent and not any(_shut(state) or _heard(state, UNHEARD_MS) for state in real)
+    unheard = silent and not any(shut(state) or _heard(state, UNHEARD_MS) for state in real)
     return Plan(
         provider=name,
         before=before,
@@ -78,7 +78,7 @@ def spares_calls(plan: Plan, health: Health) -> bool:
     Where every model's breaker is open, they do that already; a fault of one model says nothing of the others.
     """
     bad = health.status in BAD and health.reason not in MODEL_FAULTS
-    return bad and not (plan.states and all(map(_shut, plan.states)))
+    return bad and not (plan.states and all(map(shut, plan.states)))
 
 
 def _standing(plan: Plan, reach: Reach, generated: Mapping[str, str | None]) -> tuple[Standing, str]:
@@ -90,7 +90,7 @@ def _standing(plan: Plan, reach: Reach, generated: Mapping[str, str | None]) -> 
     broken = {model: reason for model, reason in generated.items() if reason}
     for state in plan.states:
         if state.model not in generated or generated[state.model] is None:
-            if _shut(state):
+            if shut(state):
                 broken[state.model] = state.reason
             elif _heard(state, UNHEARD_MS):
                 works.append(state.model)
@@ -112,17 +112,18 @@ def _stale(before: Health, states: Sequence[TargetState], settings: Settings) ->
     """Say whether a check would be too old by the next look."""
     if before.age_ms is None:
         return True
-    troubled = before.status in TROUBLED or any(map(_shut, states))
+    troubled = before.status in TROUBLED or any(map(shut, states))
     kept_s = min(settings.breakers.probe_s, settings.health.interval_s) if troubled else settings.health.interval_s
     return before.age_ms + 1_000 * HEALTH_S >= 1_000 * kept_s
 
 
 def _due(state: TargetState) -> bool:
     """Say whether it is time for the one call that tries a breaker."""
-    return _shut(state) and (state.next_probe_ms or 0) <= 0 and state.throttled_ms <= 0
+    return shut(state) and (state.next_probe_ms or 0) <= 0 and state.throttled_ms <= 0
 
 
-def _shut(state: TargetState) -> bool:
+def shut(state: TargetState) -> bool:
+    """Say whether a breaker is not closed."""
     return state.breaker is not Breaker.CLOSED or state.account is not Breaker.CLOSED
 
 

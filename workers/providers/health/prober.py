@@ -17,7 +17,7 @@ from infrastructure.optional.event_core import Publisher
 from workers.jobs import topics
 from workers.jobs.gate.models import Gate
 from workers.jobs.health import Health, HealthStore
-from workers.providers.health.judging import BAD, Plan, judged, plan, spares_calls
+from workers.providers.health.judging import BAD, Plan, judged, plan, shut, spares_calls
 from workers.providers.health.reach import Reach, Reacher
 
 ROUND_MARGIN_S = 5.0
@@ -59,19 +59,27 @@ class Prober:
         self._log = log
         self._clock = clock
         self._born = clock()
+        self._busy = asyncio.Lock()
 
     async def round(self, settings: Settings) -> dict[str, Any]:
         """Check all providers at once of which too little is known, and write what was found.
 
-        Nothing is done while all is fresh, or when another prober checks now.
+        Nothing is done while all is fresh, or when another prober checks now, or this one does.
 
         Raises:
             StoreError: Redis does not answer.
             TimeoutError: the round took longer than it may; another prober goes on.
         """
-        plans = await self._plans(settings)
-        if not plans:
-            return {"status": "fresh"}
+        if self._busy.locked():
+            return {"status": "busy"}
+        async with self._busy:
+            plans, soon = await self._plans(settings)
+            said = await self._round(plans, settings) if plans else {"status": "fresh"}
+            if soon:  # while a breaker's pause still lasts, so that no provider's return waits for it
+                await self._generate.load()
+            return said
+
+    async def _round(self, plans: Sequence[Plan], settings: Settings) -> dict[str, Any]:
         if any(one.models for one in plans):
             await self._generate.load()
         token = secrets.token_hex(8)
@@ -84,7 +92,8 @@ class Prober:
         finally:
             await self._store.end_round(token)
 
-    async def _plans(self, settings: Settings) -> list[Plan]:
+    async def _plans(self, settings: Settings) -> tuple[list[Plan], bool]:
+        """Return what there is to check, and whether some provider will soon have to generate."""
         providers = settings.in_use()
         known = await self._store.read(providers)
         states = await self._gate.states()
@@ -93,7 +102,8 @@ class Prober:
             plan(name, known[name], [one for one in states if one.provider == name], settings, watched_ms=watched_ms)
             for name in providers
         )
-        return [one for one in plans if one is not None]
+        soon = any(shut(one) for one in states if one.provider in providers)
+        return [one for one in plans if one is not None], soon
 
     async def _checked(self, plans: Sequence[Plan], settings: Settings, token: str) -> dict[str, Any]:
         reacher = Reacher()

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import httpx
 
 from infrastructure.core.config_core import Provider, ProviderKind
-from workers.providers.accounts import base_url
+from workers.providers.accounts import NO_KEY, base_url
 
 _ANTHROPIC_VERSION = "2023-06-01"
 _REFUSED = frozenset({401, 402})  # a key may be good for completions and not for the list: 403
@@ -34,7 +34,7 @@ class Reacher:
     async def ask(self, provider: Provider, *, timeout_s: float) -> Reach:
         """Return whether the provider answers within `timeout_s` seconds. Any answer below 500 is one; the body is not read."""
         began = time.perf_counter()
-        key = provider.api_key.get_secret_value() if provider.api_key else ""
+        key = (provider.api_key.get_secret_value() if provider.api_key else "") or NO_KEY  # as its calls have it
         try:
             request = self._http.build_request(
                 "GET", _url(provider.kind, base_url(provider)), headers=_headers(provider.kind, key), timeout=timeout_s

@@ -55,8 +55,8 @@ local function refusal(item, a, t)
   local target, target_wait = knock(t)
   if account == 'refuse' or target == 'refuse' then return 'breaker_open', math.max(account_wait, target_wait) end
   local probing = account == 'permit' or target == 'permit'
-  local throttled = (t.f.throttled_until or 0) - now
-  if throttled > 0 and throttled <= LONGEST_MS then return 'throttled', throttled end
+  local throttled = throttled_ms(t.f)
+  if throttled > 0 then return 'throttled', throttled end
   local all, mine = flying(owner, item.p).total, flying(owner, item.p, item.m).total
   local learnt = t.f.limit and not probing and mine >= math.floor(t.f.limit)
   if learnt or (item.most and all >= item.most) then return 'concurrency', turn_ms(t, mine) end

@@ -38,7 +38,7 @@ end
 
 local function grant(b, attempt, timeout_ms)
   local f, before = b.f, b.f.state
-  f.state, f.epoch = 'half_open', (f.epoch or 0) + 1
+  f.state, f.epoch, f.opened = 'half_open', (f.epoch or 0) + 1, math.min(f.opened or now, now)
   f.permit, f.permit_until = attempt, now + timeout_ms + PERMIT_GRACE_MS
   b.changed = true
   moved(b, before, f.reason)

@@ -41,7 +41,8 @@ end
 -- Once for a wave: calls begun before the last cut say nothing new.
 local function cut(t, factor, in_flight, began)
   local f = t.f
-  if f.limited_at and (began < f.limited_at or now - f.limited_at < CUT_EACH_MS) then return end
+  local last = past(f.limited_at)
+  if last and (began < last or now - last < CUT_EACH_MS) then return end
   f.limit = math.max(1, math.min(f.limit or math.huge, factor * in_flight))
   f.limited_at, t.changed = now, true
 end
@@ -49,11 +50,12 @@ end
 local function slow_down(t, item, began, in_flight)
   local f, wait = t.f, item.retry_after
   if not wait or wait <= 0 then
-    if f.throttled_at and began <= f.throttled_at then return end -- of the wave that was told already
+    local last = past(f.throttled_at)
+    if last and began <= last then return end -- of the wave that was told already
     wait = math.min(LAST_THROTTLE_MS, FIRST_THROTTLE_MS * 2 ^ (f.throttle_row or 0))
     f.throttle_row = math.min(10, (f.throttle_row or 0) + 1)
   end
-  f.throttled_until = math.max(f.throttled_until or 0, now + math.min(wait, LONGEST_MS))
+  f.throttled_until = now + math.max(throttled_ms(f), math.min(wait, LONGEST_MS))
   f.throttled_at, t.changed = now, true
   cut(t, CUTS.throttled, in_flight, began)
 end

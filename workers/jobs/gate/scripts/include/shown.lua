@@ -7,6 +7,16 @@ local function relaxed(value, at, rest)
   return rest + (value - rest) * math.exp(-math.max(0, now - at) / SHARE_MS)
 end
 
+-- An instant; nil where it lies ahead: Redis's clock was set back, and it says nothing any more.
+local function past(instant)
+  return instant and instant <= now and instant or nil
+end
+
+-- For how long nobody may call, because of a 429.
+local function throttled_ms(f)
+  return past(f.throttled_at) and math.max(0, (f.throttled_until or 0) - now) or 0
+end
+
 local function ago(instant)
   return instant and math.max(0, now - instant) or cjson.null
 end
@@ -21,7 +31,7 @@ local function shown(provider, model, t, a, in_flight)
   end
   return {
     provider, model, f.state or 'closed', a.f.state or 'closed', shut and shut.f.reason or '',
-    shut and ago(shut.f.opened) or cjson.null, next_probe, math.max(0, (f.throttled_until or 0) - now),
+    shut and ago(shut.f.opened) or cjson.null, next_probe, throttled_ms(f),
     relaxed(f.success, f.success_at, 1), relaxed(f.throttle, f.throttle_at, 0), f.latency or cjson.null,
     calls, failures, in_flight, f.limit or cjson.null, f.requests_limit or cjson.null, f.tokens_limit or cjson.null,
     f.error or cjson.null, ago(f.error_at), ago(f.heard)

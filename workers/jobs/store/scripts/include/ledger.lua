@@ -34,10 +34,11 @@ local function write_books()
       whose = one.tenant .. '|(other)|(other)'
     end
     for what, amount in pairs(one.amounts) do
+      -- pcall: a sum that no number holds any more (a provider that lies about tokens) must not keep others from being booked.
       if IN_USD[what] then
-        redis.call('HINCRBYFLOAT', name, whose .. '|' .. what, string.format('%.12g', amount))
+        redis.pcall('HINCRBYFLOAT', name, whose .. '|' .. what, string.format('%.12g', amount))
       else
-        redis.call('HINCRBY', name, whose .. '|' .. what, string.format('%.0f', amount))
+        redis.pcall('HINCRBY', name, whose .. '|' .. what, string.format('%.0f', amount))
       end
     end
   end

@@ -1,0 +1,1 @@
+"""Figures of the fleet as the API shows them: providers, their health, costs."""

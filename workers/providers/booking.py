@@ -1,0 +1,115 @@
+"""What the gate is asked before a call and told after it, and how the call shows in its job."""
+
+from __future__ import annotations
+
+import time
+from datetime import UTC, datetime
+
+from workers.jobs.gate.models import Begin, End, Limits, Verdict
+from workers.jobs.ids import new_nonce
+from workers.jobs.models import Attempt
+from workers.providers.calls import Target
+from workers.providers.classify import Failure, Kind
+from workers.providers.estimate import most_usd
+from workers.providers.rates import rates
+from workers.providers.silence import Waiting
+from workers.providers.work import CallEnd, Opened, Work
+
+SCORE_DIGITS = 9
+
+
+def begin_of(work: Work, target: Target, timeout_s: float) -> Begin:
+    """Return what is asked of the gate before a call."""
+    limits = target.provider.limits
+    return Begin(
+        attempt=new_nonce(),
+        provider=target.name,
+        model=target.model,
+        tenant=work.call.tenant,
+        timeout_ms=round(timeout_s * 1_000),
+        job=work.party.job(),
+        tokens=work.size.tokens,
+        upper_usd=most_usd(target, work.size),
+        limits=Limits(
+            requests_per_minute=limits.requests_per_minute,
+            tokens_per_minute=limits.tokens_per_minute,
+            concurrency=limits.concurrency,
+        ),
+        probe=work.probe,
+    )
+
+
+def attempt_of(opened: Opened, heard: CallEnd, started: float) -> Attempt:
+    """Return a call as its job shows it."""
+    target, failure, admission = opened.choice.target, heard.failure, opened.admission
+    return Attempt(
+        provider=target.name,
+        model=target.model,
+        outcome=failure.kind.value if failure else "ok",
+        status=failure.status if failure else 200,
+        latency_ms=round((time.monotonic() - started) * 1_000, 1),
+        cost_usd=heard.cost_usd,
+        breaker="half_open" if admission.probing else admission.state.breaker.value,
+        score=round(opened.choice.score, SCORE_DIGITS),
+    )
+
+
+def end_of(opened: Opened, heard: CallEnd, attempt: Attempt, verdict: Verdict) -> End:
+    """Return what the gate is told after a call."""
+    asked, failure = opened.asked, heard.failure
+    usage = (heard.result or {}).get("usage") or {}
+    wait_s = failure.retry_after_s if failure else None
+    return End(
+        attempt=asked.attempt,
+        provider=asked.provider,
+        model=asked.model,
+        tenant=asked.tenant,
+        verdict=verdict,
+        outcome=attempt.outcome,
+        status=attempt.status,
+        latency_ms=attempt.latency_ms,
+        epochs=opened.admission.epochs,
+        prompt_tokens=usage.get("prompt_tokens"),
+        completion_tokens=usage.get("completion_tokens"),
+        cost_usd=heard.cost_usd,
+        retry_after_ms=None if wait_s is None else round(wait_s * 1_000),
+        rates=rates(heard.headers, now=datetime.now(UTC)) if heard.headers else None,
+        probe=asked.probe,
+    )
+
+
+def unanswered(opened: Opened, *, since: float) -> Attempt:
+    """Return an attempt under way as it looks to one who cannot wait for it any longer."""
+    failure = Failure(kind=Kind.TIMEOUT, status=None, retry_after_s=None, text="", error_type="TimeoutError")
+    return attempt_of(opened, CallEnd(headers={}, failure=failure), since)
+
+
+def silent_end(waiting: Waiting, now: float) -> End:
+    """Return what is told of a call that was silent for too long, and still may be answered."""
+    asked, since = waiting.asked, waiting.since
+    return _ended(asked, waiting.epochs, verdict=Verdict.FAILED, outcome="silent", since=since, now=now, final=False)
+
+
+def stopped(asked: Begin, epochs: tuple[int, int], *, since: float) -> End:
+    """Return what is told of a call that we ended ourselves."""
+    return _ended(
+        asked, epochs, verdict=Verdict.STOPPED, outcome="stopped", since=since, now=time.monotonic(), final=True
+    )
+
+
+def _ended(
+    asked: Begin, epochs: tuple[int, int], *, verdict: Verdict, outcome: str, since: float, now: float, final: bool
+) -> End:
+    return End(
+        attempt=asked.attempt,
+        provider=asked.provider,
+        model=asked.model,
+        tenant=asked.tenant,
+        verdict=verdict,
+        outcome=outcome,
+        status=None,
+        latency_ms=round((now - since) * 1_000, 1),
+        epochs=epochs,
+        probe=asked.probe,
+        final=final,
+    )
