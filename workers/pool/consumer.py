@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import warnings
 from collections.abc import Callable
 from typing import Any
@@ -71,6 +72,9 @@ class Consumer(StockConsumer):
     def register_with_event_loop(self, hub: Any) -> None:
         """Have the hub touch the liveness file; called again after each reconnect."""
         super().register_with_event_loop(hub)
+        if self.event_dispatcher is not None:
+            # A cold shutdown sends events from a signal handler, perhaps on top of a send that holds this very lock.
+            self.event_dispatcher.mutex = threading.RLock()
         self._show_life()
         hub.call_repeatedly(hooks_of(self.app).liveness_s, self._show_life)
 
