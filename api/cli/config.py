@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 from api.cli import output
 from api.cli.errors import CommandFailed
 from infrastructure.core.config_core import Loaded, Provider, Settings, load, sandbox_wanted
-from infrastructure.core.config_core.explaining import Explanation, explain_key
+from infrastructure.core.config_core.explaining import Explanation, explain_key, nearest
 from infrastructure.core.config_core.faults import did_you_mean
 from infrastructure.core.config_core.trees import leaves, schema
 
@@ -39,12 +39,15 @@ def explain(key: str, *, as_json: bool) -> None:
     """Write all that is known of one key: its value, what every layer says of it, its meaning, range and names.
 
     Raises:
-        CommandFailed: there is no such key.
+        CommandFailed: there is no such key, or it is a section.
     """
     loaded = load()
     found = explain_key(key, loaded)
     if found is None:
-        raise CommandFailed(f"{key}: no such setting{did_you_mean(key, _known(loaded))}")
+        known = _known(loaded)
+        if inner := [one for one in known if one.startswith(f"{key}.")]:
+            raise CommandFailed(f"{key}: a section; its settings are {', '.join(inner)}")
+        raise CommandFailed(f"{key}: no such setting{did_you_mean(key, known)}")
     if as_json:
         output.dump(found.as_json())
     else:
@@ -92,7 +95,7 @@ def _known(loaded: Loaded) -> list[str]:
 
 def _origin(key: str, origins: Mapping[str, str]) -> str:
     """Return where a value comes from; tables such as `models` are known by their own key."""
-    found = next((origins[path] for path in origins if key == path or key.startswith(f"{path}.")), DEFAULT)
+    found = origins[path] if (path := nearest(key, origins)) else DEFAULT
     return found.rpartition("/")[2] if found.endswith(".yml") else found
 
 

@@ -164,15 +164,18 @@ class Stack:
             self._watch = asyncio.create_task(self._keep_redis(self._embedded, supervisor))
         if self.sandbox_url is not None and self.settings.sandbox.url is None:
             await supervisor.run(_sandbox(self.sandbox_url))
-        await supervisor.run(Spec(name="web", command=python("api.main")))
-        crews = [WorkerCrew(kind, name, supervisor) for kind, name in WORKERS.items()]
-        bounds = {crew.kind: self._bounds(crew.kind) for crew in crews}
+        await supervisor.run(Spec(name="web", command=python("api.main"), reloads=True))
+        bounds = {kind: self._bounds(kind) for kind in WORKERS}
+        crews = [
+            WorkerCrew(kind, name, supervisor, minimum=bounds[kind].minimum, service_id=self.settings.service.id)
+            for kind, name in WORKERS.items()
+        ]
         for crew in crews:
             for _ in range(bounds[crew.kind].minimum):
                 await crew.add()
-        await supervisor.run(Spec(name="beat", command=python("workers.main", "beat")))
+        await supervisor.run(Spec(name="beat", command=python("workers.main", "beat"), reloads=True))
         if self._plan.flower_port is not None:
-            await supervisor.run(Spec(name="flower", command=python("workers.main", "flower")))
+            await supervisor.run(Spec(name="flower", command=python("workers.main", "flower"), reloads=True))
         scaled = [crew for crew in crews if bounds[crew.kind].minimum < bounds[crew.kind].maximum]
         if scaled:
             keep = keep_scaled(scaled, bounds, settings=self.settings, redis_url=self.redis_url, say=self._say)

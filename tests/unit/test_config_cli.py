@@ -50,7 +50,9 @@ def test_show_gives_every_key_its_origin_and_no_secret(
     assert shown["cache.ttl"] == {"value": "200", "origin": "ai-provider.yml"}
     assert shown["providers.openai.api_key"] == {"value": "********", "origin": "variable OPENAI_API_KEY"}
     assert shown["redis.url"]["value"] == "redis://127.0.0.1:6390/0"
-    assert shown["jobs.lease_s"]["origin"] == "default"
+    assert shown["jobs.lease_s"] == {"value": "15", "origin": "default"}
+    assert shown["cache.enabled"]["value"] == "true"
+    assert shown["environment"]["origin"] == "default"
 
 
 def test_explain_tells_every_layer_that_spoke_and_which_one_holds(
@@ -88,6 +90,38 @@ def test_explain_of_an_unknown_key_names_the_nearest(
 
     assert status == 1
     assert "did you mean cache.ttl?" in error
+
+
+def test_show_names_the_innermost_origin_and_where_the_environment_comes_from(
+    folder: Folder, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder.write("providers: {openai: {}}\n")
+    folder.write("providers: {openai: {priority: 7}}\n", "default")
+    monkeypatch.setenv("INFRASTRUCTURE_ENV", "production")
+    _, out, _ = told(capsys, monkeypatch, "show", "--json")
+    shown = json.loads(out)
+
+    assert shown["environment"] == {"value": "production", "origin": "variable INFRASTRUCTURE_ENV"}
+    assert shown["providers.openai.priority"] == {"value": "7", "origin": "default.yml"}
+
+
+@pytest.mark.parametrize("text", ["host=db password=planted", "user:planted@db", "planted"])
+def test_a_secret_address_that_is_no_url_is_masked_whole(
+    folder: Folder, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, text: str
+) -> None:
+    folder.write(f"database: {{url: '{text}'}}\n")
+    monkeypatch.setenv("DATABASE_URL", text)
+    assert json.loads(told(capsys, monkeypatch, "show", "--json")[1])["database.url"]["value"] == "********"
+    found = json.loads(told(capsys, monkeypatch, "explain", "database.url", "--json")[1])
+    assert [found["value"], *(one["value"] for one in found["said"])] == ["********"] * 3
+
+
+def test_explain_of_a_section_names_its_settings(
+    folder: Folder, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    status, _, error = told(capsys, monkeypatch, "explain", "flower")
+
+    assert (status, error) == (1, "error: flower: a section; its settings are flower.host, flower.port\n")
 
 
 def test_check_tells_all_faults_at_once_and_exits_78(

@@ -245,18 +245,6 @@ def test_a_stream_that_breaks_breaks_nobody_and_is_counted() -> None:
     assert after["dropped"] - before["dropped"] == 1
 
 
-def test_a_context_that_breaks_when_it_is_read_breaks_nobody(log: CaughtLog) -> None:
-    class Hostile(dict[str, object]):
-        def items(self):  # type: ignore[no-untyped-def]  # noqa: ANN202
-            raise RuntimeError("a prompt")
-
-    logger = CoreLogger("ai-provider")
-    logger.info("Said", context=Hostile(count=1))
-    logger.info("Said again")
-    assert log.line["message"] == "Said again"
-    assert logger.get_metrics()["write_errors"] == 1
-
-
 def test_a_stream_that_cannot_take_all_of_unicode_gets_it_escaped() -> None:
     raw = io.BytesIO()
     stream = io.TextIOWrapper(raw, encoding="ascii")

@@ -11,7 +11,7 @@ import pytest
 from celery.worker.consumer import consumer as celery_consumer
 
 from infrastructure.base.base_logger import LogLevel
-from infrastructure.core.logger_core import bound_contextvars
+from infrastructure.core.logger_core import bound_contextvars, logger_manager
 from infrastructure.core.logger_core.libraries import level_of
 from tests.support.logs import CaughtLog, caught_log
 
@@ -71,6 +71,28 @@ def test_the_level_of_the_process_is_theirs(log: CaughtLog) -> None:
     logging.getLogger("some.library").debug("Unheard")
     logging.getLogger("httpx").info("Unheard, since it would print requests")
     assert log.text == ""
+
+
+def test_libraries_with_a_level_of_their_own_are_unheard_too_below_the_processs(log: CaughtLog) -> None:
+    own = logging.getLogger("some.library.with.a.level")
+    own.setLevel(logging.DEBUG)
+    logger_manager.set_log_level("error")
+    own.warning("Unheard")
+    logging.getLogger("httpx").warning("Unheard")
+    logger_manager.set_log_level("warning")
+    own.warning("Heard")
+    own.setLevel(logging.NOTSET)
+    assert log.line["message"] == "Heard"
+
+
+def test_a_logger_that_is_named_after_something_said_is_not_told(
+    log: CaughtLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # A test before this one may have loaded LiteLLM, and with it switched its loggers off.
+    monkeypatch.setattr(logging.getLogger("LiteLLM Router"), "disabled", False)
+    for name in ("a prompt of somebody's", "sk-abcdEFGH1234ijklMNOP5678", "some.library", "LiteLLM Router"):
+        logging.getLogger(name).warning("Said")
+    assert [line["module"] for line in log.lines] == ["[withheld]", "[redacted]", "some.library", "LiteLLM Router"]
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from typing import Any
 
 from redis.asyncio import Redis
 
-from infrastructure.core.asyncio_core import end_tasks
+from infrastructure.core.asyncio_core import end_tasks, within
 from infrastructure.core.config_core import CoreConfig, Settings, Snapshot
 from infrastructure.core.error_core import Retry, StoreError
 from infrastructure.core.logger_core import bound_contextvars, get_logger
@@ -144,7 +144,7 @@ class Runtime:
             _, unwritten = await asyncio.wait(self._writes, timeout=4)
             await end_tasks(unwritten, within_s=1)
         try:
-            await asyncio.wait_for(self.store.retire(self.owner), timeout=5)
+            await within(self.store.retire(self.owner), 5)
         except (StoreError, TimeoutError):
             self.log.warning("Store did not hear the farewell; rescue will find what is left")
         self.events.publish(topics.WORKER_STOPPED, {"owner": self.owner})

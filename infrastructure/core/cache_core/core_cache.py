@@ -162,17 +162,18 @@ class CoreCache(BaseCache):
     ) -> Any:
         """Return the value under a key; where there is none, what `load` gives, which is then kept.
 
-        What was invalidated while it was loaded is returned, but not kept: it may be older than the change. Whatever `load`
-        raises comes through.
+        What anybody changed or invalidated while it was loaded is returned, but not kept: it may be older than the change.
+        Whatever `load` raises comes through.
         """
         name = name_of(key, namespace)
         hit = await self._tiers.find(name)
         if hit is not None:
             return decode(hit.payload)
         with self._tiers.flights.over(name) as flight:
+            since = await self._tiers.last_change()
             value = await load()
             if flight.lets(None):
-                await self._tiers.keep(name, encode(value), self._ttl_s(ttl))
+                await self._tiers.keep(name, encode(value), self._ttl_s(ttl), since=since)
         return value
 
     async def delete(self, key: str, *, namespace: str = DEFAULT_NAMESPACE) -> bool:

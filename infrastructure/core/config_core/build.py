@@ -16,7 +16,7 @@ import orjson
 from pydantic import SecretStr, ValidationError
 
 from infrastructure.base.base_config import Environment
-from infrastructure.core.config_core import rules
+from infrastructure.core.config_core import rules, texts
 from infrastructure.core.config_core.faults import Fault, did_you_mean
 from infrastructure.core.config_core.merge import File, Merged, Said, read_all
 from infrastructure.core.config_core.names import PROVIDER_LEAF_DEPTH, all_keys
@@ -24,6 +24,7 @@ from infrastructure.core.config_core.settings import Provider, ProviderKind, Set
 from infrastructure.core.config_core.sources import SECRETS, Sources
 from infrastructure.core.error_core import ConfigError
 
+ENVIRONMENT = "environment"
 SANDBOX_PRICES = {
     "sandbox-small": {"input": 0.15, "output": 0.60},
     "sandbox-large": {"input": 2.50, "output": 10.0},
@@ -74,7 +75,12 @@ def loaded_of(merged: Merged, problems: list[str]) -> Loaded:
     Raises:
         ConfigError: `problems` is not empty, or the values break a rule.
     """
-    return Loaded(build(merged, problems), merged.origins, merged.said, merged.files)
+    origins, said = merged.origins, merged.said
+    settings = build(merged, problems)
+    if where := merged.environment_from:
+        said = {ENVIRONMENT: ((merged.environment.value, where),), **said}
+        origins = {ENVIRONMENT: where, **origins}
+    return Loaded(settings, origins, said, merged.files)
 
 
 def build(merged: Merged, problems: list[str]) -> Settings:
@@ -90,6 +96,7 @@ def build(merged: Merged, problems: list[str]) -> Settings:
     if isinstance(providers, dict) and "enabled" in providers:
         providers["enabled"] = _names(providers["enabled"])
     problems += rules.faults(tree, origins)
+    problems += texts.faults(merged.flat)
     if isinstance(providers, dict):
         tree["enabled"] = providers.pop("enabled", ())
     tree["environment"] = merged.environment
@@ -154,6 +161,9 @@ def _sentence(error: Any, origins: Mapping[str, str]) -> Fault:
     """Say one fault with its key and layer, and for an unknown key the nearest known one; never with the value."""
     parts = [str(part) for part in error["loc"]]
     key = ".".join(["providers.enabled", *parts[1:]] if parts[0] == "enabled" else parts)
+    if error["type"] == "crossed":
+        key, other = (f"{key}.{error['ctx'][name]}" for name in ("field", "other"))
+        return Fault(error["msg"], key=key, layer=origins.get(key) or origins.get(other, ""))
     layer = origins.get(key) or next((where for path, where in origins.items() if _within(key, path)), "")
     if error["type"] != "extra_forbidden":
         return Fault(error["msg"], key=key, layer=layer)

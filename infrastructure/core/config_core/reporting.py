@@ -51,5 +51,7 @@ class Reports:
 
 def _word(layer: str) -> str:
     """Return a layer as one word: a file's name, or `variable:AI_PROVIDER_PORT`."""
-    kind, _, name = layer.rpartition(" ")
-    return f"{kind}:{name.rpartition('/')[2]}" if kind else name.rpartition("/")[2]
+    if not layer.startswith(("variable ", "secret ")):
+        return layer.replace(" ", "-") if "/" not in layer else layer.rpartition("/")[2]
+    kind, _, name = layer.partition(" ")
+    return f"{kind}:{name.rpartition('/')[2]}"

@@ -5,7 +5,7 @@ marks of a document). Cut anywhere it is refused. A file without these marks may
 when it looks like a cut, which finds every cut of a file that says the same keys in the same order as before:
 
 - nothing is said any more;
-- it is the beginning of what stood there before, byte by byte;
+- it is the beginning of what stood there before, byte by byte, and says something else;
 - no key is new, some are gone, and the last one is among them;
 - its last line has no end, and had one before.
 
@@ -41,7 +41,7 @@ def cut(content: bytes, tree: Any, before: tuple[bytes, Any] | None) -> str | No
 
 def begins(content: bytes) -> bool:
     """Say whether the first line with words is `---`."""
-    lines = (line for line in content.splitlines() if line.strip() and not line.startswith(b"#"))
+    lines = (line for line in content.splitlines() if line.strip() and not line.lstrip().startswith((b"#", b"%")))
     return next(lines, b"").startswith(START)
 
 
@@ -49,7 +49,7 @@ def _looks_cut(content: bytes, tree: Any, old: bytes, old_tree: Any) -> str | No
     paths, old_paths = list(deep_paths(tree)), list(deep_paths(old_tree))
     if old_paths and not paths:
         return "says nothing any more and said something before: it may have been cut" + HOW
-    if old.startswith(content) and paths != old_paths:
+    if old.startswith(content) and tree != old_tree:
         return "is the beginning of what stood there before: it may have been cut" + HOW
     if set(paths) < set(old_paths) and old_paths[-1] not in paths:
         return f"has lost its last key {'.'.join(old_paths[-1])} and gained none: it may have been cut" + HOW

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import stat
+import re
 from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
@@ -10,10 +10,15 @@ from typing import Any
 
 import yaml
 
+from infrastructure.core.config_core.reading import NotRegular, read_regular
+
 MAX_FILE_BYTES = 1_048_576
 BOM = b"\xef\xbb\xbf"
 FLAT = 1_000
 """A file with no longer lines and no more brackets cannot be nested much deeper than twice this."""
+
+_QUOTED = re.compile(r"\b(alias|anchor|tag|tag handle)\s+['\"].*", re.DOTALL)
+"""Where PyYAML repeats a value: a password that begins with `*`, `&` or `!` and has no quotes is one of these to it."""
 
 
 class NotSettings(ValueError):
@@ -49,10 +54,9 @@ def read_bytes(path: Path) -> bytes | None:
         NotSettings: it is no file, too large, or cannot be read.
     """
     try:
-        with path.open("rb") as file:
-            if not stat.S_ISREG(path.stat().st_mode):
-                raise NotSettings("expected a file, found something else")
-            content = file.read(MAX_FILE_BYTES + 1)
+        content = read_regular(path, MAX_FILE_BYTES + 1)
+    except NotRegular:
+        raise NotSettings("expected a file, found something else") from None
     except FileNotFoundError:
         if path.is_symlink():
             raise NotSettings("expected a file, found a link that leads nowhere") from None
@@ -123,7 +127,8 @@ def _refuse_aliases(root: Any) -> None:
 def _said(exc: Exception) -> str:
     """Return what is wrong and where, without the lines that PyYAML quotes: they may hold a secret."""
     if isinstance(exc, yaml.MarkedYAMLError) and exc.problem_mark is not None:
-        return f"{exc.problem} (line {exc.problem_mark.line + 1}, column {exc.problem_mark.column + 1})"[:200]
+        problem = _QUOTED.sub(r"\1", str(exc.problem))
+        return f"{problem} (line {exc.problem_mark.line + 1}, column {exc.problem_mark.column + 1})"[:200]
     return " ".join(str(exc).split())[:200] if isinstance(exc, yaml.YAMLError) else type(exc).__name__
 
 

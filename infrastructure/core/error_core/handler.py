@@ -59,7 +59,11 @@ class ErrorHandler:
         self._strategies.register(kind, recovery)
 
     def alert_above(self, count: int, *, window_s: float) -> None:
-        """Alert when this many errors of one class (the caller's own faults aside) came within `window_s` seconds."""
+        """Alert when this many errors of one class (the caller's own faults aside) came within `window_s` seconds.
+
+        Raises:
+            ValueError: the count or the time is none.
+        """
         self._alerts.set(count, window_s=window_s)
 
     def on_alert(self, hook: AlertHook) -> None:

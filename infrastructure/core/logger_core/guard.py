@@ -25,10 +25,10 @@ ITEMS_AT_MOST = 32
 _BIG = 2**63
 _REMEMBERED = 2_048
 _KEY = re.compile(r"[a-z][a-z0-9_]{0,39}")
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 _FORMS: Final[Mapping[Kind, re.Pattern[str]]] = {
     Kind.NUMBER: re.compile(r"(?!)"),
-    Kind.NAME: re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/@+*#-]{0,119}"),
+    Kind.NAME: re.compile(r"[A-Za-z0-9_][A-Za-z0-9._:/@+*#-]{0,119}"),
     Kind.ID: re.compile(r"[A-Za-z0-9_][A-Za-z0-9._:@-]{0,127}"),
     Kind.PATH: re.compile(r"[A-Za-z0-9._~/{}:@+-]{1,200}"),
     Kind.PLACE: re.compile(r"[\w./<>@+-]{1,150}:\d{1,7} in [\w<>.]{1,100}"),
@@ -58,9 +58,10 @@ class Guard:
 
     def message(self, message: object, code: CodeType) -> str:
         """Return a message of ours when it stands in the code that says it, else how long it is."""
-        if isinstance(message, str) and (message in KNOWN_MESSAGES or message in literals(code)):
-            return self.constant(message)
-        return self.withhold_text(message)
+        text = str.__str__(message) if issubclass(type(message), str) else None
+        if text is not None and (text in KNOWN_MESSAGES or text in literals(code)):
+            return self.constant(text)
+        return self.withhold_text(text)
 
     def constant(self, text: str) -> str:
         """Return a text that stands in code, in one bounded line."""
@@ -81,15 +82,18 @@ class Guard:
 
     def context(self, context: Mapping[str, Any], code: CodeType | None = None) -> dict[str, Any]:
         """Return what may be told of a context; `code` is whose it is, so that the keys it spells can be named."""
-        found = {}
-        for key, value in islice(context.items(), ENTRIES_AT_MOST):
-            kind = KNOWN.get(key) if type(key) is str else None
-            if kind is not None:
-                found[key] = self.value(kind, value)
-            elif self._is_spelled(key, code):
-                found[key] = self.value(Kind.NUMBER, value)
-            else:
-                self.withheld += 1
+        found: dict[str, Any] = {}
+        try:
+            for key, value in islice(context.items(), ENTRIES_AT_MOST):
+                kind = KNOWN.get(key) if type(key) is str else None
+                if kind is not None:
+                    found[key] = self.value(kind, value)
+                elif self._is_spelled(key, code):
+                    found[key] = self.value(Kind.NUMBER, value)
+                else:
+                    self.withheld += 1
+        except Exception:  # noqa: BLE001  no table, or one that breaks when it is read: the line comes without it
+            self.withheld += 1
         return found
 
     def value(self, kind: Kind, value: Any) -> Any:
@@ -99,7 +103,11 @@ class Guard:
             return self._text(kind, value)
         if value is None or form is float or form is bool or (form is int and -_BIG <= value < _BIG):
             return value
-        return self._other(kind, value)
+        try:
+            return self._other(kind, value)
+        except Exception:  # noqa: BLE001  an object that breaks when it is looked at
+            self.withheld += 1
+            return WITHHELD
 
     def _text(self, kind: Kind, text: str) -> str:
         if (kind, text) in self._fine or not text:

@@ -13,6 +13,7 @@ from structlog.typing import EventDict, WrappedLogger
 from infrastructure.base.base_logger import LogLevel
 from infrastructure.core.logger_core.guard import Guard
 from infrastructure.core.logger_core.outputs import Outputs
+from infrastructure.core.logger_core.places import told
 
 Now = Callable[[], datetime]
 
@@ -41,7 +42,7 @@ class Shape:
         """Return what the outputs' `write` is called with."""
         guard, take = self._guard, event.pop
         code, said, own, output_format = take("code"), take("context"), take("own"), take("output_format")
-        level, message = take("level"), take("message")
+        level, message, exc = take("level"), take("message"), take("exc")
         line = {
             "timestamp": stamp(self._now()),
             "level": level.name,
@@ -56,6 +57,8 @@ class Shape:
             context |= guard.context(own)
         if said:
             context |= guard.context(said, code)
+        if exc is not None:
+            context |= guard.context(told(exc))
         line["context"] = context
         return (line, output_format), {}
 

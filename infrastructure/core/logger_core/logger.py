@@ -12,7 +12,7 @@ from infrastructure.base import base_logger
 from infrastructure.base.base_logger import DEFAULT_SERVICE, BaseLogger, LogLevel
 from infrastructure.core.logger_core.counts import LineCounts
 from infrastructure.core.logger_core.events import EVENT_MESSAGES
-from infrastructure.core.logger_core.places import told
+from infrastructure.core.logger_core.places import function_of
 from infrastructure.core.logger_core.rendering import FORMATS
 
 if TYPE_CHECKING:
@@ -66,18 +66,19 @@ class CoreLogger(BaseLogger):
     ) -> None:
         """Log one line; of `exc` only its type and places, since its text may quote a prompt. Never raises."""
         manager = self._manager
-        if _number(level) < (manager.threshold if self._threshold is None else self._threshold):
+        if _level(level).number < (manager.threshold if self._threshold is None else self._threshold):
             return
         caller = _caller()
         manager.write(
-            LogLevel(level),
+            _level(level),
             message,
             service=self._service,
             service_id=self._given_id,
             module=self._module or PurePath(caller.f_code.co_filename).stem,
-            function=caller.f_code.co_name,
+            function=function_of(caller.f_code),
             code=caller.f_code,
-            context=context if exc is None else {**(context or {}), **told(exc)},
+            context=context,
+            exc=exc,
             own=self.context,
             output_format=self._format,
             counts=self._counts,
@@ -87,14 +88,16 @@ class CoreLogger(BaseLogger):
         self, method: str, path: str, status_code: int, duration_ms: float, user_id: str | None = None
     ) -> None:
         """Log an HTTP request: the route rather than the path as it came, milliseconds, and who asked."""
-        super().log_request(method, path.partition("?")[0].partition("#")[0], status_code, duration_ms, user_id)
+        route = path.partition("?")[0].partition("#")[0] if isinstance(path, str) else path
+        super().log_request(method, route, status_code, duration_ms, user_id)
 
     def log_business_event(self, event_name: str, event_data: Mapping[str, Any], user_id: str | None = None) -> None:
         """Log an event of the business: its name is `event` in the context, the message says it in words."""
-        context = {"event": event_name, **event_data}
+        context = {"event": event_name, **(event_data if isinstance(event_data, Mapping) else {})}
         if user_id is not None:
             context["user_id"] = user_id
-        self.log(LogLevel.INFO, EVENT_MESSAGES.get(event_name, event_name), context)
+        message = EVENT_MESSAGES.get(event_name, event_name) if isinstance(event_name, str) else event_name
+        self.log(LogLevel.INFO, message, context)
 
     def set_log_level(self, level: LogLevel | str) -> None:
         """Drop what matters less than this from now on: here, or for the whole process when the logger follows it.
@@ -118,11 +121,13 @@ def _process_manager() -> LoggerManager:
     return logger_manager
 
 
-def _number(level: LogLevel | str) -> int:
+def _level(level: LogLevel | str) -> LogLevel:
+    if type(level) is LogLevel:
+        return level
     try:
-        return LogLevel(level).number
+        return LogLevel(level)
     except ValueError:
-        return LogLevel.INFO.number
+        return LogLevel.INFO
 
 
 def _caller() -> FrameType:

@@ -18,7 +18,6 @@ from infrastructure.core.logger_core.last_resorts import last_resorts
 from infrastructure.core.logger_core.lines import Now, make_lines, utc_now
 from infrastructure.core.logger_core.logger import CoreLogger
 from infrastructure.core.logger_core.outputs import Outputs
-from infrastructure.core.logger_core.places import told
 from infrastructure.core.logger_core.rotating_file import RotatingFile
 
 _DEPTH_AT_MOST = 3
@@ -130,6 +129,7 @@ class LoggerManager:
         context: Mapping[str, Any] | None,
         service: str = "",
         service_id: str | None = None,
+        exc: BaseException | None = None,
         own: Mapping[str, Any] | None = None,
         output_format: str | None = None,
         counts: LineCounts | None = None,
@@ -146,7 +146,7 @@ class LoggerManager:
                 self._outputs.length, before = 0, (self._guard.redacted, self._guard.withheld, self._outputs.errors)
                 self._lines.write(
                     level, message, service=service, service_id=_whole_id(service, service_id or self.service_id),
-                    module=module, function=function, code=code, context=context, own=own,
+                    module=module, function=function, code=code, context=context, exc=exc, own=own,
                     output_format=output_format or self.output_format,
                 )  # fmt: skip
             except Exception:  # noqa: BLE001  a line is lost; whoever logs goes on
@@ -184,7 +184,8 @@ class LoggerManager:
             module="logger_core",
             function="write",
             code=None,
-            context=told(exc),
+            context=None,
+            exc=exc,
         )
 
 

@@ -20,14 +20,19 @@ def merged(told: Mapping[str, Mapping[str, Any]], section: str) -> dict[str, Any
 
     `told` are the sections by instance; an instance that does not have this one is left out.
     """
-    each = {instance: sections[section] for instance, sections in told.items() if sections.get(section)}
+    found = {instance: sections.get(section) for instance, sections in told.items()}
+    each = {instance: one for instance, one in found.items() if one and isinstance(one, Mapping)}
     return {"fleet": _summed(list(each.values())), "by_instance": each}
 
 
 def _hit_ratio(whole: Mapping[str, Any]) -> float | None:
-    hits = sum(whole["hits"].values()) if isinstance(whole["hits"], Mapping) else whole["hits"]
-    asked = hits + whole["misses"]
-    return round(hits / asked, 4) if asked else None
+    hits, misses = (_number(whole[name]) for name in ("hits", "misses"))
+    return round(hits / (hits + misses), 4) if hits + misses else None
+
+
+def _number(count: Any) -> float:
+    """Return a count, or the sum of a table of counts."""
+    return sum(map(_number, count.values())) if isinstance(count, Mapping) else count
 
 
 def _summed(parts: list[Mapping[str, Any]]) -> dict[str, Any]:
