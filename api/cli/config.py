@@ -7,10 +7,13 @@ from urllib.parse import urlsplit
 
 from api.cli import output
 from api.cli.errors import CommandFailed
-from infrastructure.core.config_core import Loaded, Provider, Settings, load, sandbox_wanted
+from api.cli.sandbox import why_sandbox
+from infrastructure.core.config_core import Loaded, Provider, Settings, Sources, load, sandbox_wanted
 from infrastructure.core.config_core.explaining import Explanation, explain_key, nearest
 from infrastructure.core.config_core.faults import did_you_mean
+from infrastructure.core.config_core.nearby import near_misses
 from infrastructure.core.config_core.trees import leaves, schema
+from infrastructure.core.config_core.whole import marked
 
 DEFAULT = "default"
 
@@ -21,8 +24,17 @@ def check() -> None:
     Raises:
         ConfigError: with every fault found.
     """
-    settings = load().settings
+    loaded = load()
+    settings = loaded.settings
     output.say(f"The configuration is valid (environment {settings.environment.value}, version {settings.version}).")
+    for variable, near in near_misses(settings, Sources()):
+        output.note(f"{variable} sets nothing; did you mean {near}?")
+    if open_ended := [path.name for path, (content, _) in loaded.files.items() if not marked(content)]:
+        output.note(
+            f"Running processes refuse a change of {', '.join(open_ended)} that looks like a file cut while it was written, such "
+            "as the loss of its last key. Their log, and configuration.last_failure in /api/v1/infrastructure/metrics, tell "
+            "why; a file that begins with a line --- and ends with a line ... is believed."
+        )
 
 
 def show(*, as_json: bool) -> None:
@@ -69,7 +81,7 @@ def providers(*, as_json: bool) -> None:
         return
     output.table(("name", "kind", "state", "models", "base URL"), rows)
     if sandbox_wanted(settings):
-        output.note("None has a key: `up` and `demo` use the sandbox, whose answers are made up.")
+        output.note(f"`up` and `demo` use the sandbox ({why_sandbox(settings)}), whose answers are made up.")
 
 
 def _write(found: Explanation) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
+from itertools import count
 
 from api.cli.child import Child, Spec
 from api.cli.supervisor import Supervisor
@@ -18,14 +20,12 @@ def python(*words: str) -> tuple[str, ...]:
 class WorkerCrew:
     """The worker processes of one kind under a supervisor."""
 
-    def __init__(
-        self, kind: str, name: str, supervisor: Supervisor, *, minimum: int = 1, service_id: str = "001"
-    ) -> None:
+    def __init__(self, kind: str, name: str, supervisor: Supervisor, *, ids: Iterator[str], minimum: int = 1) -> None:
         self._kind = kind
         self._name = name
         self._supervisor = supervisor
         self._minimum = minimum
-        self._service_id = service_id
+        self._ids = ids
         self._children: list[Child] = []
 
     @property
@@ -39,7 +39,7 @@ class WorkerCrew:
         return tuple(self._children)
 
     async def add(self) -> None:
-        """Start one more, under the lowest name that is free: worker, worker.2, worker.3; `service_id` 001, 002, 003.
+        """Start one more, under the lowest name that is free: worker, worker.2, worker.3; with the next id of all.
 
         Raises:
             OSError: its program cannot be run.
@@ -49,7 +49,7 @@ class WorkerCrew:
         spec = Spec(
             name=self._named(number),
             command=python("workers.main", self._kind),
-            variables={"AI_PROVIDER_SERVICE_ID": numbered(self._service_id, number)},
+            variables=with_id(self._ids),
             reloads=True,
             spare=len(taken) >= self._minimum,
         )
@@ -71,8 +71,18 @@ class WorkerCrew:
         return self._name if number == 1 else f"{self._name}.{number}"
 
 
+def ids_of(service_id: str) -> Iterator[str]:
+    """Yield an id for each process of the service on this machine, in the order of their starts; none comes twice."""
+    return (numbered(service_id, number) for number in count(1))
+
+
+def with_id(ids: Iterator[str]) -> dict[str, str]:
+    """Return what tells a process the next id; it keeps this one when it is started again."""
+    return {"AI_PROVIDER_SERVICE_ID": next(ids)}
+
+
 def numbered(service_id: str, number: int) -> str:
-    """Return the id of the nth process of a kind, the first one having `service_id`: 001, 002; blue, blue-2."""
+    """Return the id of the nth process, the first one having `service_id`: 001, 002; blue, blue-2."""
     if number == 1:
         return service_id
     if service_id.isdigit():

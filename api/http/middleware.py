@@ -53,7 +53,7 @@ class Tracing:
                 message["headers"] = [*message.get("headers", ()), header]
             await send(message)
 
-        with bound_contextvars(request_id=trace.request_id, tenant=None):  # authentication binds the tenant
+        with bound_contextvars(request_id=trace.request_id, tenant=None, job_id=None):  # bound where they become known
             try:
                 with self._tracker.track_operation(REQUEST):
                     await self._served(scope, receive, traced)

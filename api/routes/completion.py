@@ -10,12 +10,14 @@ from starlette.responses import Response
 from api.front import FrontDoor, front_of, within
 from api.http.body import read_json
 from api.http.headers import idempotency, preferred_wait
+from api.http.trace import trace_of
 from api.keys.auth import principal
 from api.keys.keys import Principal
 from api.reference import documents
 from api.views import answer, job_json
 from api.waiting import while_connected
 from infrastructure.core.error_core import JobNotFound
+from infrastructure.core.logger_core import bind_contextvars
 from infrastructure.core.performance_core.operations import SUBMIT
 from workers.jobs.codec import pack
 from workers.jobs.ids import new_job_id
@@ -33,9 +35,10 @@ async def submit(request: Request, caller: Annotated[Principal, Depends(principa
     headers = request.scope["headers"]
     wait_s = preferred_wait(headers, limit_s=front.settings.limits.wait_s)
     body = await read_json(request.scope, request.receive, front.settings.limits)
-    new = _new_job(body, caller.tenant, front, idempotency(headers, body))
+    new = _new_job(body, caller.tenant, front, idempotency(headers, body), trace_of(request.scope).request_id)
     with front.observation.tracker.track_operation(SUBMIT):
         submitted = await within(front.store.submit(new))
+    bind_contextvars(job_id=submitted.job_id)
     if submitted.created:
         front.bell.ring(new.id)
     job = await _look(request, front, submitted.job_id, caller.tenant, wait_s)
@@ -46,7 +49,7 @@ async def submit(request: Request, caller: Annotated[Principal, Depends(principa
     return answer(job_json(job), status=200 if ended else 202, headers={**place, **replayed, **applied})
 
 
-def _new_job(body: Any, tenant: str, front: FrontDoor, idempotency: tuple[str, str] | None) -> NewJob:
+def _new_job(body: Any, tenant: str, front: FrontDoor, idempotency: tuple[str, str] | None, request_id: str) -> NewJob:
     asked = parse_request(body, front.settings)
     check_business(asked, front.settings)  # what nobody can serve is told now, not by a failed job
     return NewJob(
@@ -60,6 +63,7 @@ def _new_job(body: Any, tenant: str, front: FrontDoor, idempotency: tuple[str, s
         metadata=asked.metadata or {},
         config_version=front.settings.version,
         idempotency=idempotency,
+        request_id=request_id,
     )
 
 

@@ -64,13 +64,14 @@ def data(client: httpx.Client, path: str) -> list[dict[str, Any]]:
     return found
 
 
-def service_ids(up: Program) -> list[str]:
-    """Return the number that each worker was given, as its environment says it."""
-    return sorted(
-        process.environ()["AI_PROVIDER_SERVICE_ID"]
-        for process in psutil.Process(up.pid).children()
-        if "workers.main completions" in " ".join(process.cmdline())
-    )
+def service_ids(up: Program) -> dict[str, list[str]]:
+    """Return the number that each process was given, by kind, as its environment says it."""
+    found: dict[str, list[str]] = {}
+    for process in psutil.Process(up.pid).children():
+        words = process.cmdline()
+        if {"api.main", "workers.main"} & set(words):
+            found.setdefault(words[-1], []).append(process.environ()["AI_PROVIDER_SERVICE_ID"])
+    return found
 
 
 def test_the_number_of_workers_follows_the_queue_and_no_job_fails(home: Home, client: httpx.Client) -> None:
@@ -90,7 +91,7 @@ def test_the_number_of_workers_follows_the_queue_and_no_job_fails(home: Home, cl
 
     wait_for(helped, within_s=60, every_s=EVERY_S, what="the second worker has ended a job")
     assert queue(client)["workers"]["now"] == 2
-    assert service_ids(up) == ["001", "002"]
+    assert service_ids(up) == {"api.main": ["001"], "completions": ["002", "005"], "upkeep": ["003"], "beat": ["004"]}
     up.signal(signal.SIGHUP)  # nobody ends, and every process reads its configuration again
     wait_for(lambda: queue(client)["ready"] == 0, within_s=60, every_s=EVERY_S, what="the queue is empty")
     up.wait_for_line("2 to 1 worker", within_s=40)

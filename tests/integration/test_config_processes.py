@@ -19,7 +19,7 @@ from tests.support.waiting import wait_for
 
 NOTICED_WITHIN_S = 3.0
 AWAY_S = 0.8
-CHANGED = "Setting has changed"
+CHANGED = "Configuration has changed"
 REFUSED = "Configuration was refused"
 KINDS = {
     "web": ("api.main",),

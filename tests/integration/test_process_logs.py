@@ -181,3 +181,5 @@ def test_the_logs_tell_who_did_what(evidence: Evidence) -> None:
     web = [line["context"] for line in evidence.logs["ai-provider-web.1.log"] if line["message"] == "Request"]
     assert {context.get("tenant") for context in web if context["path"] == "/api/v1/completion"} >= {"team"}
     assert all(context["request_id"] for context in web)
+    asked = {context["job_id"]: context["request_id"] for context in web if "job_id" in context}
+    assert {context["job_id"]: context["request_id"] for context in done} == {job: asked[job] for job in evidence.done}

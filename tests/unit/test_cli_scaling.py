@@ -183,5 +183,5 @@ async def test_a_look_or_a_step_that_fails_is_told_once_and_the_next_one_is_take
     [("001", 1, "001"), ("001", 2, "002"), ("001", 10, "010"), ("099", 2, "100"), ("7", 3, "9"),
      ("blue", 1, "blue"), ("blue", 2, "blue-2"), ("b" * 32, 12, "b" * 29 + "-12")],
 )  # fmt: skip
-def test_each_process_of_a_kind_has_an_id_of_its_own(service_id: str, number: int, wanted: str) -> None:
+def test_each_process_has_an_id_of_its_own(service_id: str, number: int, wanted: str) -> None:
     assert numbered(service_id, number) == wanted

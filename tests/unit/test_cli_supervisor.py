@@ -15,7 +15,7 @@ import pytest
 
 from api.cli import guardian
 from api.cli.child import Spec
-from api.cli.crew import WorkerCrew
+from api.cli.crew import WorkerCrew, ids_of
 from api.cli.supervisor import Supervisor
 from infrastructure.core.asyncio_core import end_tasks
 from infrastructure.core.config_core import child_environment
@@ -298,17 +298,17 @@ async def test_a_child_that_cannot_be_started_again_now_is_later(tmp_path: Path)
         await eventually(lambda: heard.count("up") == 2)
 
 
-async def test_a_crew_numbers_its_processes_and_uses_a_free_number_again() -> None:
+async def test_a_crew_numbers_its_processes_and_uses_a_free_name_again_but_no_id() -> None:
     heard = Heard()
     async with supervisor(heard) as running:
-        crew = WorkerCrew("completions", "worker", running, minimum=2)
+        crew = WorkerCrew("completions", "worker", running, ids=ids_of("001"), minimum=2)
         for _ in range(3):
             await crew.add()
         await crew.end(crew.children[1])
         await crew.add()
         specs = [child.spec for child in crew.children]
     assert [(spec.name, spec.variables["AI_PROVIDER_SERVICE_ID"], spec.spare) for spec in specs] == [
-        ("worker", "001", False), ("worker.3", "003", True), ("worker.2", "002", True),
+        ("worker", "001", False), ("worker.3", "003", True), ("worker.2", "004", True),
     ]  # fmt: skip
 
 

@@ -11,6 +11,7 @@ from infrastructure.core.config_core import Change, CoreConfig, Registry, Settin
 from infrastructure.core.config_core.fixed import changed_keys, keeping
 from infrastructure.core.error_core import ConfigError
 from tests.support.configuration import SERVICE, Folder
+from tests.support.logs import caught_log
 
 
 @pytest.fixture
@@ -38,6 +39,37 @@ def test_the_manager_reloads_a_service_and_its_configuration_has_the_new_values(
 
     assert manager.get_config(SERVICE) is config
     assert config.get("cache.ttl") == 200
+
+
+@pytest.mark.parametrize(
+    ("text", "setting", "code", "words"),
+    [
+        ("cache: {ttl: 150}\n", "limits.depth", "cut", "begin the file with a line ---"),
+        ("cache: {ttl: 1, ttl: 2}\n", "cache.ttl", "doubled", "see `config check`"),
+        ("cache: {ttl: 0}\nlimits: {depth: 10}\n", "cache.ttl", "greater_than_equal", "see `config check`"),
+        ("cache: {ttl: [\n", "", "not_yaml", "see `config check`"),
+        ("cache: {tll: 9}\nlimits: {depth: 10}\n", "cache.tll", "unknown", "see `config check`"),
+    ],
+)  # fmt: skip
+def test_the_line_of_a_refused_reload_says_which_setting_where_and_why(
+    folder: Folder, text: str, setting: str, code: str, words: str
+) -> None:
+    config = folder.config()
+    assert config.get("cache.ttl") == 100
+    folder.write(text)
+    with caught_log() as log:
+        assert not config.reloader.reload()
+    assert log.lines[0]["context"] == {"setting": setting, "layer": "ai-provider.yml", "code": code}
+    assert words in log.lines[0]["message"]
+
+
+def test_a_reload_that_changes_several_settings_is_one_line_that_names_them(folder: Folder) -> None:
+    config = folder.config()
+    assert config.get("cache.ttl") == 100
+    folder.write("cache: {ttl: 200}\nlimits: {depth: 20}\n")
+    with caught_log() as log:
+        assert config.reloader.reload()
+    assert (log.line["level"], log.line["context"]["changed"]) == ("INFO", ["limits.depth", "cache.ttl"])
 
 
 def test_a_snapshot_that_was_taken_never_changes(folder: Folder) -> None:

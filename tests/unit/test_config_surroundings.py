@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from infrastructure.core.config_core import CoreConfig, Sources
+from infrastructure.core.config_core import CoreConfig, Sources, use_cache_dir
 from infrastructure.core.config_core.build import load_from
 from infrastructure.core.error_core import ConfigError
 from tests.support.configuration import SERVICE, Folder
@@ -44,6 +44,22 @@ def test_variables_that_hold_nothing_or_blanks_say_nothing(folder: Folder) -> No
     assert set(loaded.origins.values()) == {"built-in"}
     loaded = load_from(folder.sources(dict.fromkeys(names[:7], "  ")))
     assert set(loaded.origins.values()) == {"built-in"}
+
+
+def test_the_cache_folder_is_made_and_libraries_keep_their_files_there(folder: Folder, tmp_path: Path) -> None:
+    wanted, environ = tmp_path / "a" / "cache", {"XDG_CACHE_HOME": "/elsewhere"}
+    use_cache_dir(folder.config().settings, environ)
+    assert environ == {"XDG_CACHE_HOME": "/elsewhere"}
+    use_cache_dir(folder.config({"CACHE_DIR": str(wanted)}).settings, environ)
+    assert environ == {"XDG_CACHE_HOME": str(wanted)}
+    assert list(wanted.iterdir()) == []
+
+
+def test_a_cache_folder_that_cannot_be_written_is_a_fault(folder: Folder, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ConfigError) as caught:
+        use_cache_dir(folder.config({"CACHE_DIR": str(tmp_path / "file" / "below")}).settings, {})
+    assert caught.value.problems[0].startswith("cache.dir: expected a folder that can be written")
 
 
 def test_blanks_around_a_variable_are_not_meant(folder: Folder) -> None:

@@ -160,7 +160,7 @@ def test_who_means_to_take_the_last_key_away_says_so_with_the_marks(tmp_path: Pa
 
     folder.write("cache: {ttl: 6}\n")
     assert not config.reloader.reload()
-    assert "lost its last key jobs.deadline_s" in config.reloader.counts.problems[0]
+    assert "jobs.deadline_s: was the last key of the file and is gone" in config.reloader.counts.problems[0]
 
     folder.write(marked("cache: {ttl: 5}\n"))
     assert config.reloader.reload()

@@ -77,7 +77,7 @@ def test_what_is_called_wrongly_is_told_as_far_as_it_goes(log: CaughtLog) -> Non
     logger.log_request("GET", nothing, 200, 1.0)
     logger.log_business_event("ai_completion_success", nothing)
     logger.log_business_event(cast("Any", ["a prompt"]), {"count": 1})
-    assert [line["level"] for line in log.lines] == ["INFO"] * 5
+    assert [line["level"] for line in log.lines] == ["WARNING", *["INFO"] * 5]
     assert "a prompt" not in log.text
 
 

@@ -38,6 +38,13 @@ def test_its_words_and_figures_stay_and_texts_do_not(log: CaughtLog) -> None:
     assert log.line["message"] == "2 of [withheld] tries took 0.2 s"
 
 
+def test_what_is_kept_out_of_its_lines_is_counted(log: CaughtLog) -> None:
+    before = logger_manager.get_metrics()
+    logging.getLogger("some.library").warning("%s and %s", "a prompt", "another")
+    after = logger_manager.get_metrics()
+    assert after["withheld"] - before["withheld"] == 2
+
+
 def test_a_message_made_at_run_time_is_told_by_its_length(log: CaughtLog) -> None:
     logging.getLogger("some.library").warning(f"it was {log}"[:6] + " a prompt")  # noqa: G003
     assert log.line["message"] == "[withheld: 15 characters]"
@@ -148,3 +155,16 @@ def test_handlers_that_libraries_brought_are_taken_away_from_a_whole_process() -
         library.warning("Said")
     assert log.line["message"] == "Said"
     assert library.handlers == []
+
+
+def test_a_brokers_address_is_told_without_its_credentials_and_its_query(log: CaughtLog) -> None:
+    text = vars(celery_consumer)["CONNECTION_ERROR"]
+    for address in ("redis://:hunter2hunter2@h:6379/0?password=x", "redis+socket:///tmp/aip-redis-1abc/redis.sock?x=y"):
+        exec(
+            "logger.error(text, address, OSError('gone'), 'later')",
+            vars(celery_consumer) | {"text": text, "address": address},
+        )
+    assert "redis://h:6379/0" in log.lines[0]["message"]
+    assert "redis+socket:///tmp/aip-redis-1abc/redis.sock" in log.lines[1]["message"]
+    assert "hunter2" not in log.text
+    assert "password" not in log.text

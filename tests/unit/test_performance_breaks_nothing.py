@@ -16,7 +16,7 @@ import zstandard
 
 from infrastructure.core.performance_core import Passed, PerformanceTracker, Snapshot, Thresholds
 from infrastructure.core.performance_core.fleet import MOST_BYTES, _opened
-from infrastructure.core.performance_core.histogram import ERROR, MOST_MS, Histogram
+from infrastructure.core.performance_core.histogram import ERROR, MOST_MS, Histogram, spread
 from infrastructure.core.performance_core.merging import merged
 
 pytestmark = pytest.mark.anyio
@@ -151,6 +151,19 @@ def test_what_would_unpack_to_more_than_any_process_says_is_left_out() -> None:
 def test_sections_of_another_form_break_no_account(caching: Any) -> None:
     told: dict[str, Any] = {"web@a": {"caching": {"hits": {"l1": 1}, "misses": 1}}, "worker@b": {"caching": caching}}
     assert merged(told, "caching")["by_instance"]["web@a"] == {"hits": {"l1": 1}, "misses": 1}
+
+
+def test_histograms_of_sections_merge_with_their_percentiles() -> None:
+    few, many = Histogram(), Histogram()
+    for value_ms in range(1, 101):
+        (many if value_ms > 10 else few).add(value_ms)
+    told = {f"web@{n}": {"caching": {"age_at_hit": spread(one, buckets=True)}} for n, one in enumerate((few, many))}
+    told["web@bad"] = {"caching": {"age_at_hit": {"buckets": {"n": 1}}}}
+    section = merged(told, "caching")
+    whole = section["fleet"]["age_at_hit"]
+    assert (whole["count"], whole["average_ms"]) == (100, 50.5)
+    assert [whole["p50_ms"], whole["p95_ms"], whole["p99_ms"]] == pytest.approx([50, 95, 99], rel=0.02)
+    assert section["by_instance"]["web@0"]["age_at_hit"] == spread(few)
 
 
 def test_an_alert_is_told_again_only_after_the_limit_was_left_by_a_tenth(tracker: PerformanceTracker) -> None:

@@ -307,6 +307,15 @@ def test_the_impact_of_each_optimization_comes_from_measurements(tracker: Perfor
     assert (selection["improvement"], selection["selection_ms"], selection["failover_ms"]) == (0.75, 12.5, 125.5)
 
 
+def test_a_response_cache_that_has_hits_is_switched_on_unless_somebody_says_otherwise(
+    tracker: PerformanceTracker,
+) -> None:
+    tracker.track_operation(op.CACHE_HIT, 85.0)
+    assert tracker.get_summary()["optimizations"]["response_caching"]["enabled"] is True
+    tracker.set_optimization("response_caching", enabled=False)
+    assert tracker.get_summary()["optimizations"]["response_caching"]["enabled"] is False
+
+
 def test_an_optimization_that_made_things_worse_says_so(tracker: PerformanceTracker) -> None:
     tracker.track_operation(op.CALL_SELECTED, 200.0)
     tracker.track_operation(op.CALL_EXPLORED, 100.0)

@@ -163,7 +163,7 @@ class Runtime:
             return {"status": exc.code}
         if job is None:
             return {"status": "nothing_ready"}
-        with bound_contextvars(job_id=job.id, tenant=job.tenant):
+        with bound_contextvars(job_id=job.id, tenant=job.tenant, request_id=job.request_id):
             async with self._admission.holding(unpacked_bytes(job.request)):
                 return await self._run(job)
 

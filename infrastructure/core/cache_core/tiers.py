@@ -18,8 +18,9 @@ from infrastructure.core.cache_core.memory import Entry, Memory
 from infrastructure.core.cache_core.names import Name, Names
 from infrastructure.core.cache_core.remote import REFUSED, Remote
 from infrastructure.core.cache_core.scopes import Scope
-from infrastructure.core.cache_core.stats import Stats, spread
+from infrastructure.core.cache_core.stats import Stats
 from infrastructure.core.logger_core import CoreLogger
+from infrastructure.core.performance_core.histogram import spread
 
 SWEEP_S = 5.0
 SWEPT_AT_ONCE = 1_000
@@ -61,8 +62,8 @@ class Tiers:
         self.flights = Flights()
         self.stats = Stats()
 
-    async def start(self) -> None:
-        """Begin to hear other processes, and to sweep."""
+    def begin(self) -> None:
+        """Begin to hear other processes, and to sweep; on a running event loop."""
         if self._tasks:
             return
         self._tasks = [asyncio.create_task(self._sweep(), name="cache-sweep")]
@@ -197,13 +198,13 @@ class Tiers:
                 self._memory.drop_expired(names[start : start + SWEPT_AT_ONCE])
                 await asyncio.sleep(0)
 
-    def figures(self) -> dict[str, Any]:
-        """Return what happened since the start; times in ms, ages too."""
+    def figures(self, *, buckets: bool = False) -> dict[str, Any]:
+        """Return what happened since the start; times in ms, ages too, with `buckets` as histograms that merge."""
         memory, stats, remote = self._memory, self.stats, self._remote
         state = "none" if remote is None else "away" if remote.circuit.open else "there"
         return {
             **stats.hits(),
-            "latency": {tier: spread(values) for tier, values in stats.latency.items()},
+            "latency": {tier: spread(values, buckets=buckets) for tier, values in stats.latency.items()},
             "efficiency": {"saved_ms": stats.saved_ms()},
             "size": {
                 "entries": len(memory), "max_entries": memory.max_entries,
@@ -212,7 +213,7 @@ class Tiers:
             "evictions": {"evicted": memory.counts.evicted, "not_admitted": memory.counts.refused},
             "ttl": {
                 "expired": memory.counts.expired,
-                "expired_unread": memory.counts.expired_unread, "age_at_hit": spread(stats.age),
+                "expired_unread": memory.counts.expired_unread, "age_at_hit": spread(stats.age, buckets=buckets),
             },
             "changes": {
                 "sets": stats.sets, "deletes": stats.deletes, "invalidations": stats.invalidations,

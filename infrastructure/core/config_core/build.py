@@ -31,6 +31,13 @@ SANDBOX_PRICES = {
     "sandbox-claude": {"input": 1.0, "output": 5.0},
 }
 
+_EXPECTED = {
+    "greater_than_equal": "expected at least {ge}", "greater_than": "expected more than {gt}",
+    "less_than_equal": "expected at most {le}", "less_than": "expected less than {lt}",
+    "string_pattern_mismatch": "expected a text that matches {pattern}",
+    "string_too_long": "expected at most {max_length} characters", "string_too_short": "expected at least {min_length} characters",
+}  # fmt: skip
+
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
@@ -112,14 +119,17 @@ def build(merged: Merged, problems: list[str]) -> Settings:
 
 
 def fingerprint(settings: Settings) -> str:
-    """Return the configuration's hash: 12 hex digits over every value, secrets included but not recoverable."""
+    """Return the configuration's hash: 12 hex digits over every value, secrets included but not recoverable.
+
+    But for `service.id`: by that alone the processes of one fleet differ, and they are to agree on what a job runs under.
+    """
 
     def reveal(value: object) -> object:
         if isinstance(value, SecretStr):
             return hashlib.sha256(value.get_secret_value().encode()).hexdigest()
         raise TypeError
 
-    plain = settings.model_dump(exclude={"version"})
+    plain = settings.model_dump(exclude={"version": True, "service": {"id"}})
     return hashlib.sha256(orjson.dumps(plain, reveal, orjson.OPT_SORT_KEYS)).hexdigest()[:12]
 
 
@@ -163,14 +173,21 @@ def _sentence(error: Any, origins: Mapping[str, str]) -> Fault:
     key = ".".join(["providers.enabled", *parts[1:]] if parts[0] == "enabled" else parts)
     if error["type"] == "crossed":
         key, other = (f"{key}.{error['ctx'][name]}" for name in ("field", "other"))
-        return Fault(error["msg"], key=key, layer=origins.get(key) or origins.get(other, ""))
+        return Fault(error["msg"], key=key, layer=origins.get(key) or origins.get(other, ""), code="contradiction")
     layer = origins.get(key) or next((where for path, where in origins.items() if _within(key, path)), "")
     if error["type"] != "extra_forbidden":
-        return Fault(error["msg"], key=key, layer=layer)
+        return Fault(_expected(error), key=key, layer=layer, code=error["type"])
     known = [*all_keys([]), *Settings.model_fields]
     if parts[0] == "providers" and len(parts) == PROVIDER_LEAF_DEPTH:
         known = [f"providers.{parts[1]}.{name}" for name in Provider.model_fields]
-    return Fault(f"no such setting{did_you_mean(key, known)}", key=key, layer=layer)
+    return Fault(f"no such setting{did_you_mean(key, known)}", key=key, layer=layer, code="unknown")
+
+
+def _expected(error: Any) -> str:
+    """Say what was expected; pydantic's own words where there are none of ours."""
+    if words := _EXPECTED.get(error["type"]):
+        return words.format_map(error["ctx"])
+    return str(error["msg"]).replace("Input should be", "expected", 1)
 
 
 def _within(key: str, path: str) -> bool:

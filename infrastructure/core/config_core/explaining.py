@@ -54,7 +54,9 @@ def explain_key(key: str, loaded: Loaded, *, sources: Sources | None = None) -> 
     described = _described(key)
     said = loaded.said[path] if (path := nearest(key, loaded.said)) else ()
     providers, sources = loaded.settings.providers, sources or Sources()
-    names = own_variables(sources, providers) | provider_variables(providers) | dict(sources.common)
+    own = own_variables(sources, providers) | provider_variables(providers)
+    names = own | dict(sources.common)
+    said = tuple(_with_losers(key, said, sources.variables(), own))
     return Explanation(
         key=key,
         value=shown(key, value),
@@ -67,6 +69,19 @@ def explain_key(key: str, loaded: Loaded, *, sources: Sources | None = None) -> 
         variables=tuple(variables_of(key, names)),
         secrets=tuple(name.lower() for name in variables_of(key, secret_names(sources, providers))),
     )
+
+
+def _with_losers(
+    key: str, said: Iterable[tuple[Any, str]], environ: Mapping[str, str], own: Mapping[str, str]
+) -> Iterator[tuple[Any, str]]:
+    """Yield what the layers say, and before a variable those of its layer that it takes precedence over."""
+    for value, origin in said:
+        winner = origin.partition(" ")[2] if origin.startswith("variable ") else ""
+        if winner in own:
+            for name in variables_of(key, own):
+                if name != winner and (text := environ.get(name, "").strip()):
+                    yield text, f"variable {name} (gives way to {winner})"
+        yield value, origin
 
 
 def nearest(key: str, paths: Iterable[str]) -> str | None:

@@ -45,7 +45,7 @@ def of_tree(tree: Mapping[Any, Any], origin: str, problems: list[str]) -> Flat:
     flat: Flat = {}
     for key, value in flatten(tree):
         if key in flat:
-            problems.append(Fault("stands twice", key=key, layer=origin))
+            problems.append(Fault("stands twice", key=key, layer=origin, code="doubled"))
         if table := table_of(key):
             fault = f"is an entry of the table {table}, which is written as one mapping and replaces the one below it"
             problems.append(Fault(fault, key=key, layer=origin))
@@ -60,7 +60,8 @@ def read_variables(sources: Sources, providers: Iterable[str], problems: list[st
     for variable, value in said.items():
         known = variable in names or variable.removesuffix(FILE_SUFFIX) in names or variable in CLIENT_VARIABLES
         if variable.startswith(sources.prefix) and value.strip() and not known:
-            problems.append(Fault(f"no such setting{did_you_mean(variable, names)}", key=variable, layer="variable"))
+            text = f"no such setting{did_you_mean(variable, names)}"
+            problems.append(Fault(text, key=variable, layer="variable", code="unknown"))
     # In the order of the tables, not of the environment: of two names for one key always the same one wins.
     return _of_variables(said, {**names, **provider_variables(providers)}, problems)
 
@@ -85,7 +86,9 @@ def read_secrets(sources: Sources, providers: Iterable[str], problems: list[str]
     for name in sorted(found):  # the others in the folder are other programs'
         if name.startswith(sources.prefix.lower()) and name.upper() not in names:
             hint = did_you_mean(name, [known.lower() for known in names])
-            problems.append(Fault(f"no such secret{hint}", key=name, layer=f"secret {sources.secrets_dir}"))
+            problems.append(
+                Fault(f"no such secret{hint}", key=name, layer=f"secret {sources.secrets_dir}", code="unknown")
+            )
     return flat
 
 
@@ -117,7 +120,9 @@ def _put_secret(flat: Flat, key: str, path: Path, problems: list[str]) -> None:
     try:
         text = read_regular(path, MAX_SECRET_BYTES + 1).decode("utf-8").strip()
     except (OSError, UnicodeDecodeError, NotRegular) as exc:
-        problems.append(Fault(f"the secret cannot be read: {type(exc).__name__}", key=key, layer=origin))
+        problems.append(
+            Fault(f"the secret cannot be read: {type(exc).__name__}", key=key, layer=origin, code="unreadable")
+        )
         return
     if not text or len(text) > MAX_SECRET_BYTES:
         what = f"longer than {MAX_SECRET_BYTES} bytes" if text else "empty"
@@ -133,5 +138,7 @@ def _entries(folder: Path, problems: list[str]) -> dict[str, str]:
     except (FileNotFoundError, NotADirectoryError):
         return {}
     except OSError as exc:
-        problems.append(Fault(f"the secrets cannot be listed: {exc.strerror}", layer=f"secret {folder}"))
+        problems.append(
+            Fault(f"the secrets cannot be listed: {exc.strerror}", layer=f"secret {folder}", code="unreadable")
+        )
         return {}

@@ -81,10 +81,11 @@ def read_file(path: Path, files: dict[Path, File], problems: list[str], before: 
             return True
         tree = parse(content)
     except NotSettings as exc:
-        problems.append(Fault(str(exc), layer=str(path)))
+        problems.append(Fault(str(exc), key=exc.key, layer=str(path), code=exc.code))
         return False
     if before is not None and (fault := cut(content, tree, before.get(path))):
-        problems.append(Fault(fault, layer=str(path)))
+        why, key = fault
+        problems.append(Fault(why, key=key, layer=str(path), code="cut"))
         if begins(content):
             return False
     files[path] = (content, tree)

@@ -164,7 +164,9 @@ class Reloader:
                 raise
             except Exception as exc:
                 name = getattr(check, "__qualname__", "check")
-                raise ConfigError([Fault(f"could not be built from: {type(exc).__name__}", layer=name)]) from exc
+                raise ConfigError(
+                    [Fault(f"could not be built from: {type(exc).__name__}", layer=name, code="not_built")]
+                ) from exc
 
     def _put(self, candidate: Snapshot, overrides: dict[str, Any]) -> None:
         """Make the candidate the current snapshot, then tell of it."""

@@ -32,7 +32,7 @@ def faults(tree: Mapping[str, Any], origins: Mapping[str, str]) -> Iterator[Faul
     providers = providers if isinstance(providers, dict) else {}
     for name in sorted(INNER & tree.keys()):
         hint = {"enabled": f"; did you mean {ENABLED}?", "environment": "; it is the variable INFRASTRUCTURE_ENV"}
-        yield Fault(f"no such setting{hint.get(name, '')}", key=name, layer=origins.get(name, ""))
+        yield Fault(f"no such setting{hint.get(name, '')}", key=name, layer=origins.get(name, ""), code="unknown")
     yield from _provider_names(providers, origins)
     yield from _enabled(providers, origins)
     yield from _candidates(tree.get("models"), providers, origins.get("models", ""))

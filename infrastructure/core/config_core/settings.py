@@ -35,7 +35,7 @@ class Service(Section):
 
     name: str = Field("ai-provider", pattern=r"^[a-z][a-z0-9-]{0,62}$")
     id: str = Field("001", pattern=r"^[A-Za-z0-9][A-Za-z0-9-]{0,31}$")
-    """Tells this process's log lines from those of others of its kind: `service_id` is `ai-provider-001`."""
+    """Tells this process's log lines from those of the others: `service_id` is `ai-provider-001`; `up` numbers its own."""
     description: str = ""
     version: str = ""
     host: Host = "127.0.0.1"

@@ -39,7 +39,9 @@ def load_steadily(sources: Sources, *, before: Mapping[Path, File] | None = None
         if (again, its_problems) == (merged, problems):
             return loaded_of(merged, problems)
         merged, problems = again, its_problems
-    fault = Fault(f"kept changing for {READINGS * MOMENT_S:g} s while it was read", layer=str(sources.folder))
+    fault = Fault(
+        f"kept changing for {READINGS * MOMENT_S:g} s while it was read", layer=str(sources.folder), code="changing"
+    )
     return loaded_of(merged, [*problems, fault])
 
 

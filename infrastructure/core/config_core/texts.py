@@ -1,4 +1,4 @@
-"""Rules for texts, whichever key they stand under: they can be written as UTF-8; an address of Redis is one, the HMAC secret is long enough."""
+"""Rules for texts, whichever key they stand under: they can be written as UTF-8; an address of Redis or of a database is one, the HMAC secret is long enough."""
 
 from __future__ import annotations
 
@@ -23,6 +23,8 @@ TLS_OPTIONS = frozenset({
 })  # fmt: skip
 """What redis-py takes behind the `?`; anything else it refuses when the first connection is made, job by job."""
 _OPTION = re.compile(r"[a-z_]{1,40}")
+_SCHEME = re.compile(r"[a-z][a-z0-9+.-]*")
+_DATABASE_FORMS = "an address: postgresql://[user:password@]host[:port]/name or the like"
 _FORMS = "redis://[user:password@]host[:port][/db], rediss://… or unix:///path"
 
 
@@ -61,9 +63,20 @@ def redis_fault(url: str) -> str | None:
     return next((_unknown(name, known) for name in options if name not in known), None)
 
 
+def database_fault(url: str) -> str | None:
+    """Say why a text is no address of a database; without the text, which may hold a password."""
+    try:
+        parts = urlsplit(url)
+        ok = "://" in url and bool(_SCHEME.fullmatch(parts.scheme)) and bool(parts.hostname or parts.path.strip("/"))
+        _ = parts.port
+    except ValueError:
+        ok = False
+    return None if ok and not any(map(str.isspace, url)) else f"expected {_DATABASE_FORMS}"
+
+
 RULES: Final[Mapping[str, Callable[[str], str | None]]] = MappingProxyType({
     "redis.url": redis_fault, "redis.broker_url": redis_fault, "cache.redis_url": redis_fault,
-    "service.hmac_secret": hmac_fault,
+    "service.hmac_secret": hmac_fault, "database.url": database_fault,
 })  # fmt: skip
 
 

@@ -55,7 +55,11 @@ class ErrorHandler:
         self._alerts = Alerts(count=ALERT_COUNT, window_s=ALERT_WINDOW_S, clock=clock)
 
     def register(self, kind: type[BaseException], recovery: Recovery) -> None:
-        """Set what follows errors of a class and its subclasses."""
+        """Set what follows errors of a class and its subclasses.
+
+        Raises:
+            TypeError: `kind` is no class of exceptions, or `recovery` no recovery.
+        """
         self._strategies.register(kind, recovery)
 
     def alert_above(self, count: int, *, window_s: float) -> None:

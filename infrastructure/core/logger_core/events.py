@@ -9,11 +9,16 @@ AI_COMPLETION_SUCCESS: Final = "ai_completion_success"
 PROVIDER_FAILOVER: Final = "provider_failover"
 PROVIDER_COMPLETION_FAILED: Final = "Provider completion failed"
 REQUEST: Final = "Request"
+NO_LEVEL: Final = (
+    "Expected a level to be one of debug, info, warning, error, critical, got another: its lines count as info"
+)
 
 EVENT_MESSAGES: Final = MappingProxyType(
     {AI_COMPLETION_SUCCESS: "AI completion successful", PROVIDER_FAILOVER: "Provider failover"}
 )
 """What the line of a business event says; the event's name stands in its context."""
 
-KNOWN_MESSAGES: Final = frozenset({REQUEST, PROVIDER_COMPLETION_FAILED, *EVENT_MESSAGES, *EVENT_MESSAGES.values()})
+KNOWN_MESSAGES: Final = frozenset(
+    {REQUEST, NO_LEVEL, PROVIDER_COMPLETION_FAILED, *EVENT_MESSAGES, *EVENT_MESSAGES.values()}
+)
 """Messages that are told whoever says them; every other one has to stand in the code of who says it."""

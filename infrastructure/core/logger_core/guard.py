@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from datetime import date
 from enum import Enum
 from itertools import islice
@@ -49,6 +49,18 @@ class Guard:
         self._hidden: re.Pattern[str] | None = None
         self._fine: dict[tuple[Kind, str], str] = {}
         self._constants: dict[str, str] = {}
+        self._allowed: dict[str, Kind] = {}
+
+    def allow(self, keys: Mapping[str, Kind]) -> None:
+        """Let these keys through as well, each with values of its kind.
+
+        Raises:
+            ValueError: one is no key.
+        """
+        for key in keys:
+            if _KEY.fullmatch(key) is None:
+                raise ValueError(f"expected a key to be 1 to 40 of a-z, 0-9 and _, a letter first, got {key!r}")
+        self._allowed |= {key: Kind(kind) for key, kind in keys.items()}
 
     def hide(self, secrets: Iterable[str]) -> None:
         """Keep these texts out of every line, whatever they look like; the ones of an earlier call are forgotten."""
@@ -80,15 +92,17 @@ class Guard:
         self.withheld += 1
         return f"[withheld: {len(text)} characters]" if isinstance(text, str) else WITHHELD
 
-    def context(self, context: Mapping[str, Any], code: CodeType | None = None) -> dict[str, Any]:
-        """Return what may be told of a context; `code` is whose it is, so that the keys it spells can be named."""
+    def context(
+        self, context: Mapping[str, Any], code: CodeType | None = None, spelled: Collection[str] = ()
+    ) -> dict[str, Any]:
+        """Return what may be told of a context; `code` is whose it is: the keys it spells, and those in `spelled`, are named."""
         found: dict[str, Any] = {}
         try:
             for key, value in islice(context.items(), ENTRIES_AT_MOST):
-                kind = KNOWN.get(key) if type(key) is str else None
+                kind = (KNOWN.get(key) or self._allowed.get(key)) if type(key) is str else None
                 if kind is not None:
                     found[key] = self.value(kind, value)
-                elif self._is_spelled(key, code):
+                elif key in spelled or is_spelled(key, code):
                     found[key] = self.value(Kind.NUMBER, value)
                 else:
                     self.withheld += 1
@@ -151,8 +165,10 @@ class Guard:
     def _is_hidden(self, text: str) -> bool:
         return self._hidden is not None and self._hidden.search(text) is not None
 
-    def _is_spelled(self, key: object, code: CodeType | None) -> bool:
-        return type(key) is str and code is not None and key in literals(code) and _KEY.fullmatch(key) is not None
+
+def is_spelled(key: object, code: CodeType | None) -> bool:
+    """Say whether a context's key stands in the code that uses it, so that it can be named."""
+    return type(key) is str and code is not None and key in literals(code) and _KEY.fullmatch(key) is not None
 
 
 def _in_one_line(text: str) -> str:

@@ -19,10 +19,10 @@ if TYPE_CHECKING:
 
 # Libraries that say more than an operator wants, or that print requests: only what went wrong.
 QUIET: Final = ("LiteLLM", "litellm", "LiteLLM Router", "LiteLLM Proxy", "httpx", "httpcore", "openai", "aiohttp", "asyncio",
-                "urllib3", "hpack", "celery.worker.strategy", "celery.app.trace", "celery.beat", "watchfiles")  # fmt: skip
+                "urllib3", "hpack", "flower", "celery.worker.strategy", "celery.app.trace", "celery.beat", "watchfiles")  # fmt: skip
 # These are never handed a prompt or an answer: their names, addresses and ids are let through.
-TRUSTED: Final = ("celery.", "kombu.", "uvicorn.error")
-TRUSTED_MODULES: Final = ("celery.", "kombu.", "uvicorn.")
+TRUSTED: Final = ("celery.", "kombu.", "uvicorn.error", "flower.")
+TRUSTED_MODULES: Final = ("celery.", "kombu.", "uvicorn.", "flower.")
 # asyncio makes its messages at run time; of these only the beginning, which is always the same, is told.
 BEGINNINGS: Final = (
     "Task exception was never retrieved",
@@ -166,11 +166,19 @@ def _argument(value: Any, guard: Guard, words: frozenset[str] | None) -> Any:
     """Return what is told of an argument: a figure, of an exception its type, a name where `words` says it is trusted."""
     if words is not None and type(value) is str and value in words:
         return _Word(value)
+    if words is not None and type(value) is str and "://" in value:
+        value = _address(value)
     named = words is not None or isinstance(value, BaseException)
     found = guard.value(Kind.NAME if named else Kind.NUMBER, value)
     if isinstance(found, (int, float)):
         return found
     return _Word(found if isinstance(found, str) or found is None else WITHHELD)
+
+
+def _address(url: str) -> str:
+    """Return a URL without its credentials and its query."""
+    scheme, _, rest = url.partition("?")[0].partition("://")
+    return f"{scheme}://{rest.rpartition('@')[2]}"
 
 
 def _named(key: object, value: Any, guard: Guard, words: frozenset[str] | None) -> Any:

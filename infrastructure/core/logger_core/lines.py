@@ -42,6 +42,7 @@ class Shape:
         """Return what the outputs' `write` is called with."""
         guard, take = self._guard, event.pop
         code, said, own, output_format = take("code"), take("context"), take("own"), take("output_format")
+        spelled = take("spelled", ())
         level, message, exc = take("level"), take("message"), take("exc")
         line = {
             "timestamp": stamp(self._now()),
@@ -54,7 +55,7 @@ class Shape:
         }
         context = guard.context({key: value for key, value in event.items() if value is not None}) if event else {}
         if own:
-            context |= guard.context(own)
+            context |= guard.context(own, spelled=spelled)
         if said:
             context |= guard.context(said, code)
         if exc is not None:

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 from infrastructure.base import base_logger
 from infrastructure.base.base_logger import DEFAULT_SERVICE, BaseLogger, LogLevel
 from infrastructure.core.logger_core.counts import LineCounts
-from infrastructure.core.logger_core.events import EVENT_MESSAGES
+from infrastructure.core.logger_core.events import EVENT_MESSAGES, NO_LEVEL
+from infrastructure.core.logger_core.guard import is_spelled
 from infrastructure.core.logger_core.places import function_of
 from infrastructure.core.logger_core.rendering import FORMATS
 
@@ -24,8 +25,9 @@ _OWN_FILES = frozenset({__file__, base_logger.__file__})
 class CoreLogger(BaseLogger):
     """Writes lines in the guide's form; context in, structured line out.
 
-    A message has to stand in the code that says it, and a context key on the allow-list (`context_keys.py`): what arrives
-    at run time may be a prompt. `service_id` is the part after the service's name (`001`) or the whole (`ai-provider-001`);
+    A message has to stand in the code that says it, and a context key on the allow-list (`context_keys.py`; your own by
+    `logger_manager.allow_keys`): what arrives at run time may be a prompt, an f-string is withheld. Not `info(f"Took {ms} ms")`
+    but `info("Took", {"duration_ms": ms})`. `service_id` is the part after the service's name (`001`) or the whole (`ai-provider-001`);
     without one it is the process's. `output_format` is `json` or `console`. The loggers of `get_logger` follow the process's
     level and format, one made here has its own.
 
@@ -55,6 +57,14 @@ class CoreLogger(BaseLogger):
         self._threshold = None if follows else LogLevel(log_level).number
         self._format = None if follows else output_format
         self._counts = LineCounts()
+        self._spelled: set[str] = set()
+        self._told_of_level = False
+
+    def add_context(self, key: str, value: Any) -> None:
+        """Add something to all lines that follow; numbers under any key, else under a key of the allow-list."""
+        super().add_context(key, value)
+        if is_spelled(key, _caller().f_code):
+            self._spelled.add(key)
 
     def log(
         self,
@@ -64,8 +74,14 @@ class CoreLogger(BaseLogger):
         *,
         exc: BaseException | None = None,
     ) -> None:
-        """Log one line; of `exc` only its type and places, since its text may quote a prompt. Never raises."""
+        """Log one line; of `exc` only its type and places, since its text may quote a prompt. Never raises.
+
+        What is no level counts as info, and one more line says so, once.
+        """
         manager = self._manager
+        if not self._told_of_level and not _is_level(level):
+            self._told_of_level = True
+            self.warning(NO_LEVEL)
         if _level(level).number < (manager.threshold if self._threshold is None else self._threshold):
             return
         caller = _caller()
@@ -80,6 +96,7 @@ class CoreLogger(BaseLogger):
             context=context,
             exc=exc,
             own=self.context,
+            spelled=self._spelled,
             output_format=self._format,
             counts=self._counts,
         )
@@ -119,6 +136,10 @@ def _process_manager() -> LoggerManager:
     from infrastructure.core.logger_core.manager import logger_manager  # it makes loggers itself
 
     return logger_manager
+
+
+def _is_level(level: object) -> bool:
+    return type(level) is LogLevel or (type(level) is str and level.lower() in set(LogLevel))
 
 
 def _level(level: LogLevel | str) -> LogLevel:

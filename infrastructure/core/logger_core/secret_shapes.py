@@ -8,7 +8,7 @@ from collections.abc import Iterable
 MIN_SECRET_CHARS = 8  # a shorter "key" (a placeholder such as "sandbox") would black out ordinary words
 
 _PREFIXES = (
-    r"(?:sk|pk|rk|gsk|hf|gh[oprsu]|github_pat|glpat|npm|pypi|whsec|aip|xox[a-z]|xapp|dop_v1|shpat|sntry[su]|tvly|pplx|r8)"
+    r"(?:sk|pk|rk|gsk|hf|gh[oprsu]|github_pat|glpat|npm|pypi|whsec|xox[a-z]|xapp|dop_v1|shpat|sntry[su]|tvly|pplx|r8)"
     r"[-_][A-Za-z0-9_*-]{4,}"
 )
 _NAMES_OF_SECRETS = (
@@ -16,6 +16,7 @@ _NAMES_OF_SECRETS = (
 )
 _KEYS = (
     rf"(?<![A-Za-z0-9]){_PREFIXES}",
+    r"(?<![A-Za-z0-9])aip_[A-Za-z0-9_*-]{4,}",  # ours; `aip-redis-…` is the embedded server's folder
     r"(?:AKIA|ASIA)[0-9A-Z]{12,}",  # AWS key ids
     r"AIza[0-9A-Za-z_*-]{10,}",  # Google
     r"ya29\.[\w-]{6,}",

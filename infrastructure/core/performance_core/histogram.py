@@ -12,6 +12,7 @@ from typing import Any
 
 ERROR = 0.02
 GAMMA = (1 + ERROR) / (1 - ERROR)
+BUCKETS = "buckets"
 LEAST_MS = 1e-5  # ten nanoseconds: what is shorter counts as that
 MOST_MS = 1e10  # a hundred days
 _PER_BUCKET = 1 / math.log(GAMMA)
@@ -109,6 +110,13 @@ class Histogram:
         if not (isfinite(made.sum_ms) and 0 <= made.most_ms <= MOST_MS):
             raise ValueError("expected the times of a histogram to be in range")
         return made
+
+
+def spread(values: Histogram, *, buckets: bool = False) -> dict[str, Any]:
+    """Return count, mean and percentiles (ms), None where nothing was counted; with `buckets` also what merges over processes."""
+    percentiles = zip((50, 95, 99), values.percentiles(0.5, 0.95, 0.99), strict=True)
+    shown = {"count": values.count, "average_ms": values.average(), **{f"p{part}_ms": ms for part, ms in percentiles}}
+    return {**shown, BUCKETS: values.wire()} if buckets else shown
 
 
 def _middle(bucket: int) -> float:
