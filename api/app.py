@@ -83,7 +83,7 @@ def _front_door(settings: Settings, config: CoreConfig | None) -> FrontDoor:
     parts.register_value(Redis, redis, name="redis", stop=Redis.aclose, ping=Redis.ping)
     keys = KeyStore(redis, prefix=prefix, secret=hmac_secret(settings))
     parts.register_value(KeyStore, keys, start=KeyStore.start, stop=KeyStore.stop)
-    told = {"caching": lambda: {"keys": keys.cache.get_performance_stats()}}
+    told = {"caching": lambda: {"keys": keys.cache.get_mergeable_stats()}}
     observation = parts.register_value(
         Observation, observe(settings, redis, kind="web", sections=told), start=Observation.start, stop=Observation.stop
     )

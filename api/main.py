@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import sys
 
-from infrastructure.core.config_core import CoreConfig, Settings, get_config
+from infrastructure.core.config_core import CoreConfig, Settings, get_config, use_cache_dir
 from infrastructure.core.config_core.process import following
 from infrastructure.core.error_core import ConfigError
 from infrastructure.core.logger_core import configure_process
@@ -20,6 +20,7 @@ def main() -> int:
         config = get_config()
         settings = config.settings
         configure_process(settings, kind="web")
+        use_cache_dir(settings)
         with following(config):
             return _serve(settings, config)
     except ConfigError as exc:

@@ -19,11 +19,12 @@ from celery import Celery
 from celery.platforms import SecurityWarning  # type: ignore[attr-defined]  # missing in the stubs
 from celery.signals import setup_logging
 
-from infrastructure.core.config_core import CoreConfig, Settings, Watcher, get_config
+from infrastructure.core.config_core import CoreConfig, Settings, Watcher, get_config, use_cache_dir
 from infrastructure.core.config_core.process import following, on_hangup
 from infrastructure.core.error_core import ConfigError
 from infrastructure.core.logger_core import configure_process
 from workers import queues
+from workers.observed import observed
 from workers.schedule import beat_schedule
 
 EX_USAGE = 2
@@ -45,6 +46,7 @@ def main() -> None:
     try:
         config = get_config()
         configure_process(config.settings, kind=sys.argv[1])
+        use_cache_dir(config.settings)
         sys.exit(kinds[sys.argv[1]](config))
     except ConfigError as exc:
         sys.stderr.write("".join(f"configuration: {problem}\n" for problem in exc.problems))
@@ -91,7 +93,7 @@ def run_beat(config: CoreConfig) -> int:
     app.conf.update(
         beat_schedule=beat_schedule(settings), beat_scheduler="workers.beat:Scheduler", task_send_sent_event=False
     )
-    with following(config):
+    with following(config), observed(settings, kind="beat"):
         app.Beat(app=app, quiet=True).run()
     return 0
 
@@ -100,7 +102,7 @@ def run_flower(config: CoreConfig) -> int:
     """Run the monitoring UI."""
     flower = config.settings.flower
     app = make_app(config.settings)
-    with following(config):
+    with following(config), observed(config.settings, kind="flower"):
         app.start(["flower", f"--address={flower.host}", f"--port={flower.port}"])
     return 0
 

@@ -11,7 +11,7 @@ import subprocess
 import threading
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from api.cli import guardian
 
@@ -24,11 +24,18 @@ Say = Callable[[str, str], None]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Spec:
-    """What to run under which name. At a stop the processes of a lower `stage` are gone before a higher one is asked."""
+    """What to run under which name, with which variables beside everybody's.
+
+    At a stop the processes of a lower `stage` are gone before a higher one is asked. One that `reloads` is sent SIGHUP when
+    the supervisor gets it. One that is `spare` is given up alone, and not with everything else.
+    """
 
     name: str
     command: tuple[str, ...]
     stage: int = 0
+    variables: Mapping[str, str] = field(default_factory=dict)
+    reloads: bool = False
+    spare: bool = False
 
 
 class Lines(asyncio.Protocol):
@@ -91,11 +98,10 @@ class Child:
         """
         loop = asyncio.get_running_loop()
         self.tail.clear()
-        self._process = launch(self.spec.command, environment=self._environment)
+        self._process = launch(self.spec.command, environment={**self._environment, **self.spec.variables})
         self._status = loop.create_future()
+        threading.Thread(target=_report, args=(self._process, self._status, loop), daemon=True).start()
         self._output = await loop.connect_read_pipe(lambda: Lines(self._heard), self._process.stdout)
-        watcher = threading.Thread(target=_report, args=(self._process, self._status, loop), daemon=True)
-        watcher.start()
 
     async def wait(self) -> int:
         """Return the exit status (negative: the signal that ended it) when it has ended and its last words are passed on."""
@@ -114,6 +120,12 @@ class Child:
         if self.lives:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(self.pid, signal.SIGTERM)
+
+    def ask_to_reload(self) -> None:
+        """Send SIGHUP to the process, if it is one that reads its configuration again then."""
+        if self.lives and self.spec.reloads:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.pid, signal.SIGHUP)
 
     def kill(self) -> None:
         """End the process at once, with whatever it has started and left behind."""

@@ -7,10 +7,13 @@ from urllib.parse import urlsplit
 
 from api.cli import output
 from api.cli.errors import CommandFailed
-from infrastructure.core.config_core import Loaded, Provider, Settings, load, sandbox_wanted
-from infrastructure.core.config_core.explaining import Explanation, explain_key
+from api.cli.sandbox import why_sandbox
+from infrastructure.core.config_core import Loaded, Provider, Settings, Sources, load, sandbox_wanted
+from infrastructure.core.config_core.explaining import Explanation, explain_key, nearest
 from infrastructure.core.config_core.faults import did_you_mean
+from infrastructure.core.config_core.nearby import near_misses
 from infrastructure.core.config_core.trees import leaves, schema
+from infrastructure.core.config_core.whole import marked
 
 DEFAULT = "default"
 
@@ -21,8 +24,17 @@ def check() -> None:
     Raises:
         ConfigError: with every fault found.
     """
-    settings = load().settings
+    loaded = load()
+    settings = loaded.settings
     output.say(f"The configuration is valid (environment {settings.environment.value}, version {settings.version}).")
+    for variable, near in near_misses(settings, Sources()):
+        output.note(f"{variable} sets nothing; did you mean {near}?")
+    if open_ended := [path.name for path, (content, _) in loaded.files.items() if not marked(content)]:
+        output.note(
+            f"Running processes refuse a change of {', '.join(open_ended)} that looks like a file cut while it was written, such "
+            "as the loss of its last key. Their log, and configuration.last_failure in /api/v1/infrastructure/metrics, tell "
+            "why; a file that begins with a line --- and ends with a line ... is believed."
+        )
 
 
 def show(*, as_json: bool) -> None:
@@ -39,12 +51,15 @@ def explain(key: str, *, as_json: bool) -> None:
     """Write all that is known of one key: its value, what every layer says of it, its meaning, range and names.
 
     Raises:
-        CommandFailed: there is no such key.
+        CommandFailed: there is no such key, or it is a section.
     """
     loaded = load()
     found = explain_key(key, loaded)
     if found is None:
-        raise CommandFailed(f"{key}: no such setting{did_you_mean(key, _known(loaded))}")
+        known = _known(loaded)
+        if inner := [one for one in known if one.startswith(f"{key}.")]:
+            raise CommandFailed(f"{key}: a section; its settings are {', '.join(inner)}")
+        raise CommandFailed(f"{key}: no such setting{did_you_mean(key, known)}")
     if as_json:
         output.dump(found.as_json())
     else:
@@ -66,7 +81,7 @@ def providers(*, as_json: bool) -> None:
         return
     output.table(("name", "kind", "state", "models", "base URL"), rows)
     if sandbox_wanted(settings):
-        output.note("None has a key: `up` and `demo` use the sandbox, whose answers are made up.")
+        output.note(f"`up` and `demo` use the sandbox ({why_sandbox(settings)}), whose answers are made up.")
 
 
 def _write(found: Explanation) -> None:
@@ -92,7 +107,7 @@ def _known(loaded: Loaded) -> list[str]:
 
 def _origin(key: str, origins: Mapping[str, str]) -> str:
     """Return where a value comes from; tables such as `models` are known by their own key."""
-    found = next((origins[path] for path in origins if key == path or key.startswith(f"{path}.")), DEFAULT)
+    found = origins[path] if (path := nearest(key, origins)) else DEFAULT
     return found.rpartition("/")[2] if found.endswith(".yml") else found
 
 

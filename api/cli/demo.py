@@ -18,6 +18,7 @@ from api.cli.client import Job
 from api.cli.errors import EXIT_FAILURE, EXIT_INTERRUPTED, CommandFailed
 from api.cli.keys import key_store
 from api.cli.questions import SHIPPED, read_questions
+from api.cli.sandbox import why_sandbox
 from api.cli.stack import Plan, Stack, embedded_redis
 from api.cli.supervisor import Verdict
 from api.cli.tally import Tally
@@ -146,12 +147,12 @@ def _introduce(settings: Settings, model: str, count: int, *, redis_url: str | N
     if redis_url is None:
         output.say(f"{count} questions go to model {model} there.")
         return
-    if sandbox_wanted(settings):
-        output.say(
-            f"No provider has a key: the sandbox answers {count} questions. Its answers are made up and cost nothing."
-        )
-        return
     first = candidates(settings, model)[0]
+    if first.provider.startswith("sandbox"):
+        why = why_sandbox(settings)
+        because = f"{why[0].upper()}{why[1:]}"
+        output.say(f"{because}: the sandbox answers {count} questions. Its answers are made up and cost nothing.")
+        return
     output.say(
         f"{first.provider}/{first.model} answers {count} questions. This is a real provider: it costs real money."
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import shutil
 import sys
 from collections.abc import Sequence
@@ -19,37 +20,53 @@ from rich.text import Text
 COLOURS = ("cyan", "green", "magenta", "blue", "yellow", "bright_cyan", "bright_green", "bright_magenta")
 STYLES = {"completed": "green", "failed": "red", "expired": "red", "cancelled": "yellow", "in_progress": "cyan"}
 NAME_WIDTH = 8
+# What makes a terminal do something, or shows text in another order; answers and errors come from outside.
+_ACTING = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 
 
 def stdout() -> Console:
     """Return the console of what was asked for: without colours and without broken lines when it is no terminal."""
-    return Console(highlight=False, soft_wrap=not sys.stdout.isatty(), markup=False)
+    return Console(highlight=False, soft_wrap=not sys.stdout.isatty(), markup=False, emoji=False)
 
 
 def stderr() -> Console:
     """Return the console of what is said besides."""
-    return Console(stderr=True, highlight=False, soft_wrap=True, markup=False)
+    return Console(stderr=True, highlight=False, soft_wrap=True, markup=False, emoji=False)
+
+
+def harmless(text: str) -> str:
+    """Return a text without what would act on a terminal; lines and tabs stay."""
+    return _ACTING.sub("", text)
 
 
 def say(text: str = "", *, style: str = "") -> None:
-    """Write a line."""
-    stdout().print(text, style=style or None)
+    """Write a line; a file or a pipe gets it letter for letter."""
+    console = stdout()
+    if console.is_terminal:
+        console.print(harmless(text), style=style or None)
+        return
+    try:  # rich would make blanks of tabs
+        sys.stdout.write(text + "\n")
+        sys.stdout.flush()
+    except BrokenPipeError:
+        console.on_broken_pipe()
 
 
 def note(text: str) -> None:
     """Write a line besides what was asked for, which may be piped on."""
-    stderr().print(text, style="dim")
+    stderr().print(harmless(text), style="dim")
 
 
 def fail(message: str) -> None:
     """Write why a command failed: one line on standard error."""
     console = stderr()
-    console.print(Text.assemble(("error: ", "bold red"), " ".join(message.split())))
+    console.print(Text.assemble(("error: ", "bold red"), harmless(" ".join(message.split()))))
 
 
 def dump(value: Any) -> None:
     """Write a value as JSON."""
-    sys.stdout.write(json.dumps(value, indent=2 if sys.stdout.isatty() else None, ensure_ascii=False) + "\n")
+    text = json.dumps(value, indent=2 if sys.stdout.isatty() else None, ensure_ascii=False)
+    sys.stdout.write(_ACTING.sub(lambda found: f"\\u{ord(found[0]):04x}", text) + "\n")
 
 
 def table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
@@ -57,13 +74,13 @@ def table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     console = stdout()
     if not console.is_terminal:
         for row in rows:
-            sys.stdout.write("\t".join(row) + "\n")
+            sys.stdout.write("\t".join(harmless(" ".join(cell.split())) for cell in row) + "\n")
         return
     drawn = Table(box=None, header_style="bold", pad_edge=False, padding=(0, 2))
     for heading in headings:
         drawn.add_column(heading, overflow="fold", no_wrap=heading == "id")
     for row in rows:
-        drawn.add_row(*(Text(cell, style=STYLES.get(cell, "")) for cell in row))
+        drawn.add_row(*(Text(harmless(cell), style=STYLES.get(cell, "")) for cell in row))
     console.print(drawn)
 
 
@@ -72,7 +89,7 @@ def fields(pairs: Sequence[tuple[str, str]]) -> None:
     console = stdout()
     width = max((len(name) for name, _ in pairs), default=0)
     for name, value in pairs:
-        console.print(Text.assemble((f"  {name:<{width}}  ", "bold"), value), soft_wrap=True)
+        console.print(Text.assemble((f"  {name:<{width}}  ", "bold"), harmless(value)), soft_wrap=True)
 
 
 def age(stamp: str | None) -> str:
@@ -111,7 +128,7 @@ class Log:
         """Write a line. When nobody reads a pipe any more rich ends the program, in order."""
         colour = self._colours.setdefault(name, COLOURS[len(self._colours) % len(COLOURS)])
         with contextlib.suppress(OSError):  # the terminal is gone; SIGHUP stops everything
-            self._console.print(Text.assemble((f"{name:<{NAME_WIDTH}} │ ", colour), line), soft_wrap=True)
+            self._console.print(Text.assemble((f"{name:<{NAME_WIDTH}} │ ", colour), harmless(line)), soft_wrap=True)
 
 
 class FileLog:

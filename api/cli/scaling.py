@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import copy
+import math
 import os
 import socket
 import time
@@ -21,6 +22,8 @@ from workers.jobs.load import Load, loads
 from workers.jobs.store.job_store import JobStore
 
 LOOK_EVERY_S = 1.0
+HOLD_S = 300.0
+"""How long no more are started after one could not be kept, such as for want of memory."""
 CONNECTIONS = 4
 Look = Callable[[], Awaitable[dict[str, Load]]]
 
@@ -42,6 +45,9 @@ class Crew(Protocol):
     async def end(self, child: Child) -> None:
         """Have one drain and end, and do not start it again."""
 
+    async def drop_given_up(self) -> int:
+        """Let go of those that could not be kept; return how many they were."""
+
 
 class Autoscaler:
     """Looks once a second and takes one step at a time.
@@ -60,6 +66,7 @@ class Autoscaler:
         say: Say,
         events: Publisher,
         patience_s: float,
+        host: str | None = None,
     ) -> None:
         self._crew = crew
         self._scaler = scaler
@@ -68,7 +75,10 @@ class Autoscaler:
         self._say = say
         self._events = events
         self._patience_s = patience_s
+        self._host = socket.gethostname() if host is None else host
         self._busy_since: float | None = None
+        self._hold_until_s = -math.inf
+        self._failure = ""
 
     async def run(self) -> None:
         """Look and step until cancelled; while Redis is away nothing changes."""
@@ -78,6 +88,10 @@ class Autoscaler:
                 await self.step(now_s=time.monotonic())
             except StoreError:
                 continue
+            except Exception as exc:  # noqa: BLE001  the processes that there are go on, and so does the next look
+                self._tell_failure(type(exc).__name__)
+            else:
+                self._failure = ""
 
     async def step(self, *, now_s: float) -> None:
         """Look once, and start or end what that asks for.
@@ -86,6 +100,8 @@ class Autoscaler:
             StoreError: Redis did not answer.
         """
         load = (await self._look())[self._crew.kind]
+        if await self._crew.drop_given_up():
+            self._hold_until_s = now_s + HOLD_S
         before = len(self._crew.children)
         trial = copy.copy(self._scaler)  # kept only when its step is taken
         wanted = trial.decide(before, load.figures, now_s=now_s)
@@ -96,9 +112,17 @@ class Autoscaler:
             self._adopt(trial)
             await self._shrink(held, load)
             return
+        if wanted > before and now_s < self._hold_until_s:
+            return
         self._adopt(trial)
         if wanted > before:
             await self._grow(wanted, load)
+
+    def _tell_failure(self, error_type: str) -> None:
+        """Say once what keeps the number of processes from following."""
+        if error_type != self._failure:
+            self._failure = error_type
+            self._say("up", f"{self._crew.kind}: the number of workers cannot follow the queue now ({error_type})")
 
     def _adopt(self, trial: Scaler) -> None:
         self._scaler, self._busy_since = trial, None
@@ -122,8 +146,12 @@ class Autoscaler:
 
     async def _held(self) -> dict[Child, int]:
         """Return how many jobs each process has; none for one that the store does not know (yet)."""
-        by_pid = {_pid(owner): count for owner, count in (await self._store.owners()).items()}
+        by_pid = {_pid(owner): count for owner, count in (await self._store.owners()).items() if self._is_here(owner)}
         return {child: by_pid.get(child.pid, 0) for child in self._crew.children}
+
+    def _is_here(self, owner: str) -> bool:
+        """Say whether an owner is of our kind and machine: elsewhere process ids mean others."""
+        return owner.startswith(f"{self._crew.kind}@{self._host}.")
 
     def _tell(self, load: Load, before: int, workers: int) -> None:
         figures = load.figures

@@ -12,7 +12,7 @@ import httpx
 
 from api.cli import reach
 from api.cli.child import Say, Spec
-from api.cli.crew import WorkerCrew, python
+from api.cli.crew import WorkerCrew, ids_of, python, with_id
 from api.cli.errors import CommandFailed
 from api.cli.scaling import keep_scaled
 from api.cli.supervisor import Supervisor, Verdict
@@ -164,15 +164,18 @@ class Stack:
             self._watch = asyncio.create_task(self._keep_redis(self._embedded, supervisor))
         if self.sandbox_url is not None and self.settings.sandbox.url is None:
             await supervisor.run(_sandbox(self.sandbox_url))
-        await supervisor.run(Spec(name="web", command=python("api.main")))
-        crews = [WorkerCrew(kind, name, supervisor) for kind, name in WORKERS.items()]
-        bounds = {crew.kind: self._bounds(crew.kind) for crew in crews}
+        ids = ids_of(self.settings.service.id)
+        await supervisor.run(Spec(name="web", command=python("api.main"), variables=with_id(ids), reloads=True))
+        bounds = {kind: self._bounds(kind) for kind in WORKERS}
+        crews = [
+            WorkerCrew(kind, name, supervisor, ids=ids, minimum=bounds[kind].minimum) for kind, name in WORKERS.items()
+        ]
         for crew in crews:
             for _ in range(bounds[crew.kind].minimum):
                 await crew.add()
-        await supervisor.run(Spec(name="beat", command=python("workers.main", "beat")))
-        if self._plan.flower_port is not None:
-            await supervisor.run(Spec(name="flower", command=python("workers.main", "flower")))
+        for name in ("beat", "flower") if self._plan.flower_port is not None else ("beat",):
+            command = python("workers.main", name)
+            await supervisor.run(Spec(name=name, command=command, variables=with_id(ids), reloads=True))
         scaled = [crew for crew in crews if bounds[crew.kind].minimum < bounds[crew.kind].maximum]
         if scaled:
             keep = keep_scaled(scaled, bounds, settings=self.settings, redis_url=self.redis_url, say=self._say)

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Self
 
+from api.cli import terminal
 from api.cli.child import Child, Say, Spec, ending
 from infrastructure.core.asyncio_core import end_tasks
 
@@ -22,7 +23,7 @@ GRACE_S = 6.0
 LATER_GRACE_S = 0.5
 KILLED_S = 0.5
 CONFIG_LINES = 5
-SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,8 +38,9 @@ class Supervisor:
     """Runs processes until a signal comes or one of them cannot be kept.
 
     A process that dies is started again after a pause that doubles (0.5 s to 4 s); after five deaths in a row within 20 s
-    of their starts, or one with status 78 (its configuration is bad), the supervisor gives up: see `verdict`. Times are
-    parameters for tests. Use as an async context manager; leaving it stops everything.
+    of their starts, or one with status 78 (its configuration is bad), the supervisor gives up: see `verdict`. A spare one is
+    given up alone. SIGHUP is passed on as a reload, unless it says that the terminal has gone, which stops everything. Times
+    are parameters for tests. Use as an async context manager; leaving it stops everything.
     """
 
     def __init__(
@@ -57,7 +59,10 @@ class Supervisor:
         self._grace_s = grace_s
         self._children: list[Child] = []
         self._keepers: dict[Child, asyncio.Task[None]] = {}
+        self.given_up: set[Child] = set()
+        """Spare processes that could not be kept; whoever ran them dismisses them."""
         self._guardian: subprocess.Popen[bytes] | None = None
+        self._terminal = False
         self.verdict: asyncio.Future[Verdict] = asyncio.get_running_loop().create_future()
 
     async def __aenter__(self) -> Self:
@@ -66,13 +71,15 @@ class Supervisor:
         loop = asyncio.get_running_loop()
         for signum in SIGNALS:
             loop.add_signal_handler(signum, self._signalled)
+        self._terminal = terminal.expected()
+        loop.add_signal_handler(signal.SIGHUP, self._hung_up)
         return self
 
     async def __aexit__(self, *_: object) -> None:
         """Stop everything, then stop listening to signals."""
         await self.stop()
         loop = asyncio.get_running_loop()
-        for signum in SIGNALS:
+        for signum in (*SIGNALS, signal.SIGHUP):
             loop.remove_signal_handler(signum)
 
     async def run(self, spec: Spec) -> Child:
@@ -83,7 +90,11 @@ class Supervisor:
         """
         child = Child(spec, environment=self._environment, say=self._say)
         self._children.append(child)
-        await self._start(child)
+        try:
+            await self._start(child)
+        except OSError:
+            self._children.remove(child)
+            raise
         self._keepers[child] = asyncio.create_task(self._keep(child))
         return child
 
@@ -95,6 +106,7 @@ class Supervisor:
         await end_tasks([keeper])
         await _end([child], grace_s=self._grace_s)
         self._tell_guardian("-", child)
+        self.given_up.discard(child)
         if child in self._children:
             self._children.remove(child)
 
@@ -125,13 +137,35 @@ class Supervisor:
             child.kill()  # what it may have left behind
             quick = time.monotonic() - started < self._fast_s
             fast, pause_s = (fast + 1, pause_s) if quick else (1, self._pause_s)
+            if status == -signal.SIGHUP and child.spec.reloads:
+                fast -= 1  # it was still starting when it was told to read its configuration again, which it does now
             if status == EX_CONFIG or fast >= FAST_DEATHS:
-                self.decide(_gave_up(child, status, fast))
+                self._give_up(child, _gave_up(child, status, fast))
                 return
             self._say(name, f"{ending(status)}; starting again in {pause_s:g} s")
             await asyncio.sleep(pause_s)
             pause_s = min(pause_s * 2, self._pause_s * 8)
-            await self._start(child)
+            await self._start_again(child)
+
+    def _give_up(self, child: Child, verdict: Verdict) -> None:
+        if child.spec.spare:
+            self._say(child.spec.name, f"{verdict.message}; the others go on")
+            self.given_up.add(child)
+        else:
+            self.decide(verdict)
+
+    async def _start_again(self, child: Child) -> None:
+        """Start a child that has ended, as soon as the machine has room for it."""
+        while True:
+            try:
+                await self._start(child)
+            except OSError as exc:
+                self._say(
+                    child.spec.name, f"cannot be started: {exc.strerror}; trying again in {self._pause_s * 8:g} s"
+                )
+                await asyncio.sleep(self._pause_s * 8)
+            else:
+                return
 
     async def _start(self, child: Child) -> None:
         await child.start()
@@ -144,6 +178,15 @@ class Supervisor:
                 if child.lives:
                     child.kill()
         self.decide(Verdict(0))
+
+    def _hung_up(self) -> None:
+        """Stop when the terminal that was here has gone; otherwise have the processes read their configuration again."""
+        if self._terminal and not terminal.is_there():
+            self._signalled()
+            return
+        self._say("up", "SIGHUP: every process reads its configuration again")
+        for child in self._children:
+            child.ask_to_reload()
 
     def _tell_guardian(self, sign: str, child: Child) -> None:
         if self._guardian is not None and self._guardian.stdin is not None:

@@ -10,6 +10,7 @@ from rich.text import Text
 
 from api.cli import output, reach
 from api.cli.errors import CommandFailed
+from api.cli.sandbox import why_sandbox
 from api.cli.stack import Plan, Stack
 from api.cli.supervisor import Verdict
 from infrastructure.core.config_core import Environment, Loaded, Settings, data_dir, load, sandbox_wanted
@@ -79,7 +80,7 @@ async def _up(loaded: Loaded, plan: Plan) -> Verdict:
     log = output.Log()
     async with Stack(loaded, plan, say=log) as stack:
         if stack.sandbox_url and await stack.sandbox_answers():
-            log("sandbox", f"answers at {stack.sandbox_url}: no provider has a key, so answers are made up")
+            log("sandbox", f"answers at {stack.sandbox_url}: {why_sandbox(stack.settings)}, so its answers are made up")
         if await stack.ready():
             _announce(stack, plan)
         verdict = await stack.verdict

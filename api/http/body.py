@@ -14,11 +14,13 @@ from starlette.types import Receive, Scope
 
 from infrastructure.core.config_core.settings import Limits
 from infrastructure.core.error_core import BodyTooLarge, InvalidJSON, RequestError, UnsupportedMediaType
+from workers.jobs.request.faults import shown_name
 
 READ_S = 60.0
 DRAIN_S = 5.0
 DRAIN_BYTES = 67_108_864
 _MEDIA_TYPE = re.compile(r"""application/json\s*(;\s*charset\s*=\s*"?utf-?8"?\s*)?;?\s*\Z""", re.IGNORECASE)
+_NAMED_TYPE = re.compile(r"[a-z]{1,20}/[a-z0-9.+-]{1,40}")
 # The last quote is optional: an unfinished string is taken to the end, or each quote in it would be tried again.
 _STRING = re.compile(rb'"(?:[^"\\]++|\\.)*+"?', re.DOTALL)
 _NOT_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
@@ -80,7 +82,7 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(found) != len(pairs):
         seen: set[str] = set()
         twice = next(key for key, _ in pairs if key in seen or seen.add(key))  # type: ignore[func-returns-value]
-        raise InvalidJSON(f"expected each key once in an object, got {twice[:64]!r} twice")
+        raise InvalidJSON(f"expected each key once in an object, got {shown_name(twice)!r} twice")
     return found
 
 
@@ -93,7 +95,8 @@ def _integer(digits: str) -> int:
 def _check_type(headers: dict[bytes, bytes]) -> None:
     media_type = headers.get(b"content-type", b"").decode("latin-1")
     if not _MEDIA_TYPE.match(media_type):
-        raise UnsupportedMediaType(f"expected Content-Type application/json, got {media_type[:100] or 'none'}")
+        got = media_type if _NAMED_TYPE.fullmatch(media_type) else "another" if media_type else "none"
+        raise UnsupportedMediaType(f"expected Content-Type application/json, got {got}")
     if headers.get(b"content-encoding", b"identity").lower() != b"identity":
         raise UnsupportedMediaType("expected a body without Content-Encoding")
 

@@ -14,6 +14,7 @@ from api.http.problems import render
 from api.http.trace import KEY, Trace, trace_of
 from infrastructure.core.error_core import INTERNAL_HTTP_MESSAGE, ErrorHandler, InternalError
 from infrastructure.core.logger_core import CoreLogger, bound_contextvars
+from infrastructure.core.logger_core.secret_shapes import looks_random_for_an_id, looks_secret
 from infrastructure.core.performance_core import PerformanceTracker
 from infrastructure.core.performance_core.operations import REQUEST, named
 
@@ -52,7 +53,7 @@ class Tracing:
                 message["headers"] = [*message.get("headers", ()), header]
             await send(message)
 
-        with bound_contextvars(request_id=trace.request_id, tenant=None):  # authentication binds the tenant
+        with bound_contextvars(request_id=trace.request_id, tenant=None, job_id=None):  # bound where they become known
             try:
                 with self._tracker.track_operation(REQUEST):
                     await self._served(scope, receive, traced)
@@ -83,5 +84,9 @@ def _request_id(scope: Scope) -> str | None:
     for name, value in scope["headers"]:
         if name == b"x-request-id":
             given: bytes = value
-            return given.decode("ascii") if _SANE.match(given) else None
+            return given.decode("ascii") if _SANE.match(given) and not _is_key(given.decode("ascii")) else None
     return None
+
+
+def _is_key(text: str) -> bool:
+    return looks_secret(text) or looks_random_for_an_id(text)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable
 from http import HTTPStatus
 from typing import Any
@@ -33,6 +34,7 @@ from workers.jobs.request.faults import sentence
 MEDIA_TYPE = "application/problem+json"
 TYPE = PROBLEM_TYPE
 MAX_SHOWN = 60
+_FIGURE = re.compile(r"-?\d{1,20}(?:\.\d{1,20})?")
 _BY_STATUS: dict[int, tuple[type[RequestError], str]] = {
     404: (NotFound, "there is nothing at this path"),
     405: (MethodNotAllowed, "expected one of the methods in Allow"),
@@ -96,7 +98,13 @@ def _of_validation_error(error: Exception) -> ServiceError:
     """Tell the framework's findings about path and query in our words."""
     assert isinstance(error, RequestValidationError)  # noqa: S101  by its registration
     errors: list[dict[str, Any]] = [
-        {"field": str(found["loc"][-1]), "message": sentence(found, got=repr(found["input"])[:MAX_SHOWN])}
+        {"field": str(found["loc"][-1]), "message": sentence(found, got=_got(found["input"]))}
         for found in error.errors()
     ]
     return ValidationFailed("a parameter breaks a rule; each is listed in errors", errors=errors)
+
+
+def _got(value: Any) -> str:
+    """Return a figure as it came, of any other text its length: it may be a prompt or a key."""
+    text = str(value)
+    return text if len(text) <= MAX_SHOWN and _FIGURE.fullmatch(text) else f"a text of {len(text)} characters"

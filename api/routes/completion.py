@@ -10,12 +10,14 @@ from starlette.responses import Response
 from api.front import FrontDoor, front_of, within
 from api.http.body import read_json
 from api.http.headers import cache_mode, idempotency, preferred_wait
+from api.http.trace import trace_of
 from api.keys.auth import principal
 from api.keys.keys import Principal
 from api.reference import documents
 from api.views import answer, job_json
 from api.waiting import while_connected
 from infrastructure.core.error_core import JobNotFound
+from infrastructure.core.logger_core import bind_contextvars
 from infrastructure.core.performance_core.operations import SUBMIT
 from workers.jobs.codec import pack
 from workers.jobs.ids import new_job_id
@@ -36,6 +38,7 @@ async def submit(request: Request, caller: Annotated[Principal, Depends(principa
     new = _new_job(request, body, caller.tenant, front)
     with front.observation.tracker.track_operation(SUBMIT):
         submitted = await within(front.store.submit(new))
+    bind_contextvars(job_id=submitted.job_id)
     if submitted.created:
         front.bell.ring(new.id)
     job = await _look(request, front, submitted.job_id, caller.tenant, wait_s)
@@ -62,6 +65,7 @@ def _new_job(request: Request, body: Any, tenant: str, front: FrontDoor) -> NewJ
         metadata=asked.metadata or {},
         config_version=front.settings.version,
         idempotency=once,
+        request_id=trace_of(request.scope).request_id,
     )
 
 

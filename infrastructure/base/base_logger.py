@@ -26,9 +26,12 @@ class LogLevel(StrEnum):
         return _NUMBERS[self.value]
 
     @classmethod
-    def _missing_(cls, value: object) -> Self | None:
+    def _missing_(cls, value: object) -> Self:
         word = value.lower() if isinstance(value, str) else value
-        return next((level for level in cls if level.value == word), None)
+        for level in cls:
+            if level.value == word:
+                return level
+        raise ValueError(f"expected a level to be one of {', '.join(cls)}, got {value!r}")
 
 
 class BaseLogger:
@@ -54,7 +57,11 @@ class BaseLogger:
         *,
         exc: BaseException | None = None,
     ) -> None:
-        """Log one line; of `exc` no more than its type and places."""
+        """Log one line; of `exc` no more than its type and places.
+
+        The message is a constant: what differs from line to line goes into `context`, since a text that is made at run time
+        (an f-string, a sum) may hold a prompt and is withheld. Not `info(f"Took {ms} ms")` but `info("Took", {"duration_ms": ms})`.
+        """
 
     def debug(
         self, message: str, context: Mapping[str, Any] | None = None, *, exc: BaseException | None = None

@@ -50,6 +50,12 @@ def test_flower_answers_where_up_says(home: Home) -> None:
     port = home.environment["AI_PROVIDER_FLOWER_PORT"]
     wait_for(lambda: httpx.get(f"http://127.0.0.1:{port}/healthcheck").status_code == 200)
 
+    def kinds() -> set[str]:
+        told = httpx.get(f"{home.url}/api/v1/infrastructure/metrics", timeout=5).json()
+        return {one["kind"] for one in told["instances"]}
+
+    wait_for(lambda: kinds() == {"web", "completions", "upkeep", "beat", "flower"}, what="figures of every process")
+
 
 @pytest.mark.usefixtures("up")
 def test_submit_with_wait_writes_the_answer_to_the_question(home: Home) -> None:

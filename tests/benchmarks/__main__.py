@@ -11,6 +11,7 @@ from collections.abc import Callable
 
 import psutil
 
+from infrastructure.core.logger_core import configure_logging
 from tests.benchmarks import (
     cache,
     claims,
@@ -42,16 +43,29 @@ LONG: dict[str, Callable[..., None]] = {
 
 
 def main() -> None:
-    """Run what is asked for."""
-    print(f"Python {platform.python_version()}, {psutil.cpu_count()} cores; ratios count, single figures drift")
+    """Run what is asked for, and leave with status 2 and the names where that is none; words behind a name are its parts."""
     parts: list[tuple[Callable[..., None], list[str]]] = []
     for word in sys.argv[1:] or MEASUREMENTS:
         if measure := {**MEASUREMENTS, **LONG}.get(word):
             parts.append((measure, []))
+        elif not parts or word.startswith("-"):
+            _leave(word)
         else:
             parts[-1][1].append(word)
+    print(
+        f"Python {platform.python_version()}, {psutil.cpu_count()} cores; ratios count, single figures drift",
+        flush=True,
+    )
     for measure, words in parts:
+        configure_logging("bench", level="critical")  # lines between the rows of a table would be in the way
         measure(*words)
+
+
+def _leave(word: str) -> None:
+    wrong = [] if word in {"-h", "--help"} else [f"no such measurement: {word}"]
+    names = " | ".join([*MEASUREMENTS, *LONG])
+    print(*wrong, f"usage: python -m tests.benchmarks [{names}] ...", sep="\n", flush=True)
+    sys.exit(2 if wrong else 0)
 
 
 if __name__ == "__main__":

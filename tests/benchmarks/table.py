@@ -17,11 +17,11 @@ class Table:
     def show(self) -> None:
         """Print the table."""
         widths = [max(len(row[column]) for row in self._rows) for column in range(len(self._rows[0]))]
-        print(f"\n{self._title}")
+        print(f"\n{self._title}", flush=True)
         for number, row in enumerate(self._rows):
             cells = [
                 cell.ljust(widths[0]) if not place else cell.rjust(widths[place]) for place, cell in enumerate(row)
             ]
-            print("  " + "  ".join(cells))
+            print("  " + "  ".join(cells), flush=True)
             if number == 0:
-                print("  " + "  ".join("-" * width for width in widths))
+                print("  " + "  ".join("-" * width for width in widths), flush=True)

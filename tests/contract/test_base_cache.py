@@ -20,7 +20,7 @@ async def cache(request: pytest.FixtureRequest, redis_url: str) -> AsyncIterator
     if request.param in {"null", "base"}:
         yield (NullCache if request.param == "null" else BaseCache)("ai-provider")
         return
-    cache = CoreCache("ai-provider", redis_url=redis_url if request.param == "redis" else None)
+    cache = CoreCache("ai-provider", redis_url=redis_url if request.param == "redis" else "")
     yield cache
     await cache.close()
 

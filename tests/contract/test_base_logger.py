@@ -57,7 +57,9 @@ def test_no_context_breaks_who_logs(logger: BaseLogger, context: dict[str, objec
 def test_a_level_is_taken_as_word_or_constant_and_nothing_else_is(logger: BaseLogger) -> None:
     for level in ("debug", "INFO", LogLevel.ERROR):
         logger.set_log_level(level)
-    with pytest.raises(ValueError, match="loud"):
+    with pytest.raises(
+        ValueError, match="expected a level to be one of debug, info, warning, error, critical, got 'loud'"
+    ):
         logger.set_log_level("loud")
 
 

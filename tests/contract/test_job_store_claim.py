@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator
+from dataclasses import replace
 
 import pytest
 import redis.asyncio as aioredis
@@ -34,6 +35,12 @@ async def test_the_oldest_job_is_claimed_first_whatever_the_hint(store: JobStore
     assert 3_500_000 < job.remaining_ms <= 3_600_000
     assert (await must_claim(store)).id == second
     assert await claimed(store) is None
+
+
+async def test_a_claim_brings_the_id_of_the_request_that_submitted_the_job(store: JobStore) -> None:
+    await store.submit(replace(new_job(), request_id="req_1"))
+    await store.submit(new_job())
+    assert [(await must_claim(store)).request_id for _ in range(2)] == ["req_1", None]
 
 
 async def test_a_claimed_job_reads_as_in_progress(store: JobStore) -> None:

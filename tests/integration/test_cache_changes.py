@@ -140,8 +140,10 @@ async def test_what_was_said_while_the_connection_was_cut_is_heard_after_it(
     await writer.close()
 
 
-@pytest.mark.parametrize("loss", ["trimmed", "deleted", "wiped and written again"])
+@pytest.mark.parametrize("loss", ["trimmed", "deleted", "wiped and written again", "restored from before"])
 async def test_a_message_that_is_lost_is_made_up_for_within_5_s(cache: CoreCache, redis: Redis, loss: str) -> None:
+    await cache.set("before", 1)
+    kept: Any = await redis.dump(LOG)
     await cache.set("x", "old")
     await eventually(lambda: _heard_all(cache, redis))
     # The value changes behind the back of the log: as if its message had been lost with the rest of it.
@@ -151,6 +153,8 @@ async def test_a_message_that_is_lost_is_made_up_for_within_5_s(cache: CoreCache
         await redis.xadd(LOG, {"s": "-", "k": "another"}, maxlen=1, approximate=False)
     elif loss == "deleted":
         await redis.delete(LOG)
+    elif loss == "restored from before":
+        await redis.restore(LOG, 0, kept, replace=True)
     else:
         await redis.delete(LOG)
         await redis.xadd(LOG, {"s": "-", "k": "other"}, id="1-1")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from infrastructure.core.config_core import CoreConfig, Sources, Watcher
+from infrastructure.core.config_core.watcher import look
 from tests.support.configuration import SERVICE, Folder
 from tests.support.waiting import wait_for
 
@@ -70,6 +73,46 @@ def test_a_file_that_appears_is_noticed_and_one_that_stays_away_is_believed(fold
     folder.path().unlink()
 
     becomes(config, 5)
+
+
+def test_a_folder_that_is_deleted_and_made_again_is_followed(folder: Folder, config: CoreConfig) -> None:
+    shutil.rmtree(folder.service)
+    becomes(config, 300)  # it stays away, and the variable that leads to it was not mistyped: the link is there
+
+    folder.service.mkdir()
+    folder.write("cache: {ttl: 7}\n")
+    becomes(config, 7)
+    folder.write("cache: {ttl: 8}\n")
+    becomes(config, 8)
+
+
+def test_a_file_whose_time_and_length_stay_or_lie_in_the_future_is_noticed(folder: Folder, config: CoreConfig) -> None:
+    told = folder.path().stat()
+    folder.write("cache: {ttl: 7}\n")
+    os.utime(folder.path(), ns=(told.st_atime_ns, told.st_mtime_ns))
+    becomes(config, 7)
+
+    folder.write("cache: {ttl: 8}\n")
+    os.utime(folder.path(), (4e9, 4e9))
+    becomes(config, 8)
+
+
+def test_a_file_that_a_variable_names_and_is_no_secret_is_not_looked_at(tmp_path: Path) -> None:
+    alive, key = tmp_path / "alive", tmp_path / "key"
+    alive.touch()
+    key.write_text("sk-first")
+    environ = {
+        "AI_PROVIDER_WORKER_LIVENESS_FILE": str(alive),
+        "SSL_CERT_FILE": str(alive),
+        "OPENAI_API_KEY_FILE": str(key),
+    }
+    sources = Folder(tmp_path).sources(environ)
+    before = look(sources, [], ["openai"])
+
+    alive.write_text("a worker touches it every five seconds")
+    assert look(sources, [], ["openai"]) == before
+    key.write_text("sk-second-one")
+    assert look(sources, [], ["openai"]) != before
 
 
 def test_a_slow_writer_is_waited_for(folder: Folder, config: CoreConfig) -> None:

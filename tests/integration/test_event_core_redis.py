@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
 
@@ -74,11 +75,32 @@ async def test_foreign_words_on_the_channel_are_passed_over(
     heard: list[Event] = []
     bus.subscribe("#", heard.append)
     await connected(bus)
-    for words in (b"\xff", b"[]", b"{}", b'{"id":1,"topic":"A B","source":"x","at":"","data":{}}'):
+    event = b'{"id":"evt_1","topic":"bad","source":"x","at":"","data":%s}'
+    poison = (
+        b"\xff", b"[]", b"{}", b"1", b"null", b'{"id":1,"topic":"A B","source":"x","at":"","data":{}}',
+        event % b"[[1,2]]", event % b'"ab"', event % b"[]", event % b"null", event.replace(b'"x"', b"[]") % b"{}",
+        event % (b'{"text":"' + b"x" * 1_000_000 + b'"}'), event % (b"[" * 5_000), b'{"topic":"' + b"a." * 9_000,
+    )  # fmt: skip
+    for words in poison:
         await redis.publish("aip:events", words)
     await redis.publish("aip:events", b'{"id":"evt_1","topic":"good","source":"x","at":"","data":{}}')
     await eventually(lambda: heard)
     assert [event.topic for event in heard] == ["good"]
+
+
+async def test_a_bus_that_stops_while_redis_hangs_leaves_nothing_running(make_bus: MakeBus) -> None:
+    server = RedisServer().start()
+    try:
+        bus = make_bus("one", server.url)
+        await connected(bus)
+        server.freeze()
+        bus.publish("a")
+        bus.publish("b")
+        await bus.stop(within_s=0.01)
+        assert not [task for task in asyncio.all_tasks() if "_send_rest" in repr(task.get_coro())]
+    finally:
+        server.thaw()
+        server.remove()
 
 
 async def test_events_go_on_after_redis_was_away_and_publishing_did_not_wait(make_bus: MakeBus) -> None:

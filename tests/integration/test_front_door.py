@@ -321,6 +321,7 @@ async def test_each_request_is_logged_once_without_body_and_query(client: httpx.
     (line,) = [line for line in log.lines if line["message"] == "Request"]
     context = line["context"]
     assert context.pop("duration_ms") > 0
+    assert context.pop("job_id").startswith("job_")
     assert context == {
         "method": "POST", "path": "/api/v1/completion", "status_code": 202, "request_id": "r1", "tenant": "default"
     }  # fmt: skip

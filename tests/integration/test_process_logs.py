@@ -1,114 +1,185 @@
-"""The real processes' logs: one form, files of their own, and nothing in them of what callers and providers said."""
+"""Secrets and prompts planted in real processes: none of them in a log, an answer, a figure or a message of the queue."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from functools import partial
+from dataclasses import dataclass, field
 from typing import Any
 
 import httpx
 import pytest
 
-from tests.support.fleet import Fleet
+from infrastructure.core.config_core import load
 from tests.support.logs import FIELDS
-from tests.support.planted import PLANTS, PROMPTS, SECRETS, found_in
+from tests.support.planted import CONFIGURED_MARK, PLANTS, PROMPTS, SECRETS, found_in
+from tests.support.planting import (
+    HELD,
+    MODEL,
+    PlantedFleet,
+    echoed,
+    end_all,
+    quoting,
+    read_all,
+    refused,
+    submit,
+)
 from tests.support.waiting import wait_for
+from workers.app import make_app
 
-ENDED = {"completed", "failed", "expired", "cancelled"}
+PROCESSES = 2  # that answer an inspection: a worker and upkeep
+MODELS = (MODEL, "openai/gpt-5-mini", "anthropic/claude-haiku-4-5", "deepseek/deepseek-chat", "google/gemini-2.5-flash")
+OPEN_PATHS = ("/health", "/health/ready", "/openapi.json")
+PATHS = ("/api/v1/infrastructure/metrics", "/api/v1/infrastructure/services", "/api/v1/events", "/api/v1/queues")
+COMMANDS = (("config", "show"), ("config", "show", "--json"))
+INSPECTIONS: dict[str, dict[str, Any]] = {
+    "active": {}, "reserved": {}, "scheduled": {}, "registered": {}, "revoked": {}, "active_queues": {}, "report": {},
+    "stats": {}, "conf": {"with_defaults": True},
+}  # fmt: skip
+
+
+@dataclass
+class Evidence:
+    """What was seen from outside while plants went through the processes."""
+
+    texts: dict[str, str] = field(default_factory=dict)
+    refusals: list[str] = field(default_factory=list)
+    echoes: list[str] = field(default_factory=list)
+    done: list[str] = field(default_factory=list)
+    failed: list[dict[str, Any]] = field(default_factory=list)
+    logs: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
+    key: str = ""
+
+    def of(self, kind: str) -> dict[str, str]:
+        """Return the texts of one kind."""
+        found = {name: text for name, text in self.texts.items() if name.startswith(kind)}
+        assert found, f"nothing was seen of {kind}"
+        return found
 
 
 @pytest.fixture(scope="module")
-def fleet() -> Iterator[Fleet]:
-    with Fleet() as fleet:
-        logs = {"LOG_OUTPUT_DIR": str(fleet.folder / "logs"), "LOG_LEVEL": "debug", "AI_PROVIDER_LOG_FORMAT": "json"}
-        fleet.worker_env = logs
-        fleet.start_worker()
+def evidence() -> Iterator[Evidence]:
+    with PlantedFleet() as fleet:
+        logs = {"LOG_OUTPUT_DIR": str(fleet.folder / "logs"), "LOG_LEVEL": "debug"}
+        fleet.worker_env = {**logs, "AI_PROVIDER_LOG_FORMAT": "console"}  # on stdout; a file has JSON
         fleet.start_worker()
         fleet.start_upkeep()
-        fleet.start_web(**logs)
-        yield fleet
+        fleet.start_web(**logs, AI_PROVIDER_LOG_FORMAT="json")
+        evidence = Evidence()
+        evidence.key = fleet.run("ai-provider", "keys", "create", "team", "--operator").split()[0]
+        wait_for(lambda: "".join(read_all(fleet.printed).values()).count("Worker is ready") >= PROCESSES, within_s=30)
+        headers = {"Authorization": f"Bearer {evidence.key}"}
+        with httpx.Client(base_url=fleet.url, timeout=20, headers=headers) as client:
+            _run_jobs(fleet, client, evidence)
+            for turn, plant in enumerate(PLANTS):
+                evidence.refusals += refused(client, plant, turn=turn)
+                evidence.echoes += echoed(client, plant, turn=turn)
+            for path in (*PATHS, *OPEN_PATHS):
+                answer = client.get(path)
+                assert answer.status_code == httpx.codes.OK, path
+                evidence.texts[f"answer of {path}"] = answer.text
+        for command in COMMANDS:
+            evidence.texts[f"command {' '.join(command)}"] = fleet.run("ai-provider", *command)
+        fleet.ears.close()
+        evidence.texts["queue"] = "".join(fleet.ears.heard)
+        evidence.texts |= {f"printed by {name}": text for name, text in read_all(fleet.printed).items()}
+        files = read_all(fleet.folder / "logs")
+        evidence.texts |= {f"log {name}": text for name, text in files.items()}
+        evidence.logs = {name: [json.loads(line) for line in text.splitlines()] for name, text in files.items()}
+        yield evidence
 
 
-def body_of(plant: str) -> dict[str, Any]:
-    """Return a request with a plant in every field that takes any text."""
-    return {
-        "model": "sandbox/sandbox-small",
-        "messages": [{"role": "system", "content": plant}, {"role": "user", "content": plant}],
-        "user": plant[:512],
-        "stop": [plant[:64]],
-        "metadata": {"note": plant[:512]},
-        "cache": {"mode": "off"},
-    }
+def _run_jobs(fleet: PlantedFleet, client: httpx.Client, evidence: Evidence) -> None:
+    """Run jobs that end well, that providers refuse, and that hang while Celery is inspected."""
+    evidence.done = [submit(client, plant) for plant in PLANTS]
+    assert {job["status"] for job in end_all(client, evidence.done)} == {"completed"}
+    fleet.sandbox.set_faults(quoting(*fleet.secrets.keys, *SECRETS[:2], "Zebrafisch"))
+    refused_ones = [submit(client, plant, model=MODELS[n % len(MODELS)]) for n, plant in enumerate(PROMPTS)]
+    evidence.failed = end_all(client, refused_ones)
+    fleet.sandbox.set_faults({"match": {"contains": HELD}, "action": {"hang": True}})
+    held = [submit(client, f"{HELD} {number}") for number in range(3)]
+    wait_for(lambda: fleet.sandbox.counters()["in_flight"] >= len(held), what="the calls hang")
+    inspect = make_app(load(fleet.environment()).settings).control.inspect(timeout=10, limit=PROCESSES)
+    for name, options in INSPECTIONS.items():
+        told = getattr(inspect, name)(**options)
+        assert len(told) == PROCESSES, name
+        evidence.texts[f"inspect {name}"] = json.dumps(told, default=repr)
+    assert evidence.texts["inspect active"].count('"completion"') >= len(held)
+    for job_id in held:
+        client.post(f"/api/v1/jobs/{job_id}/cancel")
+    assert {job["status"] for job in end_all(client, held)} == {"cancelled"}
+    fleet.sandbox.set_faults()
 
 
-def as_header(plant: str) -> bytes:
-    """Return what of a plant a header can carry."""
-    return "".join(letter if letter.isprintable() else " " for letter in plant[:80]).strip().encode()
+def test_nothing_that_callers_and_providers_say_gets_into_any_log(evidence: Evidence) -> None:
+    for name, text in (evidence.of("log") | evidence.of("printed")).items():
+        assert not found_in(text), name
 
 
-def submit(client: httpx.Client, plant: str) -> str:
-    """Submit a job with a plant and return its id."""
-    answer = client.post("/api/v1/completion", json=body_of(plant))
-    assert answer.status_code == httpx.codes.ACCEPTED, answer.text
-    return str(answer.json()["id"])
+def test_it_is_in_no_answer_of_the_front_door_to_a_bad_request(evidence: Evidence) -> None:
+    assert len(evidence.refusals) > 300
+    assert [text for text in evidence.refusals if found_in(text)] == []
 
 
-def end_all(client: httpx.Client, ids: list[str]) -> set[str]:
-    """Wait until jobs have ended; the states that they ended in."""
-    states = {}
-    for job_id in ids:
-        states[job_id] = wait_for(partial(_ended, client, job_id), within_s=30, what="a job's end")
-    return set(states.values())
+def test_it_is_in_no_answer_that_names_what_breaks_a_rule(evidence: Evidence) -> None:
+    assert len(evidence.echoes) > 80
+    assert [text for text in evidence.echoes if found_in(text)] == []
 
 
-def _ended(client: httpx.Client, job_id: str) -> str:
-    status = client.get(f"/api/v1/jobs/{job_id}", params={"wait": 5}).json()["status"]
-    return status if status in ENDED else ""
+def test_an_api_key_of_ours_is_nowhere_but_with_who_has_it(evidence: Evidence) -> None:
+    secret = evidence.key.split("_", 2)[2]
+    assert [name for name, text in evidence.texts.items() if secret in text] == []
 
 
-def lines_of(fleet: Fleet) -> dict[str, list[dict[str, Any]]]:
-    """Return each file's lines."""
-    files = sorted((fleet.folder / "logs").glob("*.log"))
-    return {path.name: [json.loads(line) for line in path.read_text("utf-8").splitlines()] for path in files}
+@pytest.mark.parametrize("kind", ["answer", "command"])
+def test_it_is_in_no_figure_and_no_shown_configuration(evidence: Evidence, kind: str) -> None:
+    for name, text in evidence.of(kind).items():
+        assert not found_in(text), name
 
 
-def test_nothing_that_callers_and_providers_say_gets_into_any_log(
-    fleet: Fleet, capfd: pytest.CaptureFixture[str]
-) -> None:
-    with httpx.Client(base_url=fleet.url, timeout=20) as client:
-        good = [submit(client, plant) for plant in PLANTS]
-        assert end_all(client, good) == {"completed"}
-        fleet.sandbox.set_faults({"action": {"status": 400, "error": {"message": "Zebrafisch, " + SECRETS[0]}}})
-        bad = [submit(client, plant) for plant in PROMPTS]
-        assert end_all(client, bad) == {"failed"}
-        fleet.sandbox.set_faults()
-        for plant in PLANTS:  # refused ones: the plant in the path, the query, a wrong key, a wrong body, the model
-            client.get(f"/api/v1/{plant[:50].encode().hex()}", params={"ask": plant[:500]})
-            client.get("/api/v1/jobs", headers={b"Authorization": b"Bearer " + as_header(plant)})
-            client.post("/api/v1/completion", content=plant.encode(), headers={"Content-Type": "application/json"})
-            client.post("/api/v1/completion", json={**body_of("x"), "model": plant[:200], plant[:50]: 1})
+@pytest.mark.parametrize("name", INSPECTIONS)
+def test_it_is_nowhere_in_celerys_inspection(evidence: Evidence, name: str) -> None:
+    assert not found_in(evidence.texts[f"inspect {name}"])
 
-    wait_for(lambda: "Worker is ready" in (fleet.folder / "logs" / "ai-provider-completions.2.log").read_text())
-    found = lines_of(fleet)
-    assert {name.split(".")[0] for name in found} == {
+
+def test_it_is_in_no_message_and_no_event_of_the_queue(evidence: Evidence) -> None:
+    heard = evidence.texts["queue"]
+    assert heard.count("PUBLISH") > len(PLANTS)
+    assert heard.count("LPUSH") > len(PLANTS)
+    assert not found_in(heard)
+
+
+def test_the_jobs_own_error_quotes_the_provider_without_keys_in_any_spelling(evidence: Evidence) -> None:
+    assert {job["status"] for job in evidence.failed} == {"failed"}
+    said = [str(job["error"]["message"]) for job in evidence.failed]
+    assert sum("Zebrafisch" in text for text in said) > len(said) / 2
+    for text in said:
+        assert CONFIGURED_MARK not in text
+        assert not set(found_in(text)) - {"zebrafisch"}
+        assert "litellm" not in text.lower()
+
+
+def test_every_line_of_every_process_has_the_same_form(evidence: Evidence) -> None:
+    assert {name.split(".")[0] for name in evidence.logs} == {
         "ai-provider-web", "ai-provider-completions", "ai-provider-upkeep", "ai-provider-beat"
     }  # fmt: skip
-    lines = [line for lines in found.values() for line in lines]
+    printed = [text for name, text in evidence.of("printed").items() if '"timestamp"' in text]
+    assert printed
+    lines = [line for lines in evidence.logs.values() for line in lines]
+    lines += [json.loads(line) for text in printed for line in text.splitlines()]
     assert all(list(line) == FIELDS for line in lines)
     assert {line["service_id"] for line in lines} == {"ai-provider-001"}
-    for name in found:
-        assert not found_in((fleet.folder / "logs" / name).read_text("utf-8")), name
-    printed = capfd.readouterr()
-    assert not found_in(printed.out + printed.err)
+    assert {line["module"].split(".")[0] for line in lines} >= {"celery", "kombu", "uvicorn", "http"}
 
-    for number in (1, 2):  # two processes of a kind write two files
-        assert any(line["message"] == "Worker is ready" for line in found[f"ai-provider-completions.{number}.log"])
-    worker = [line for number in (1, 2) for line in found[f"ai-provider-completions.{number}.log"]]
+
+def test_the_logs_tell_who_did_what(evidence: Evidence) -> None:
+    worker = evidence.logs["ai-provider-completions.1.log"]
     done = [line["context"] for line in worker if line["context"].get("event") == "ai_completion_success"]
-    assert {context["job_id"] for context in done} == set(good)
-    assert {context["tenant"] for context in done} == {"default"}
-    assert sum(line["message"] == "Provider completion failed" for line in worker) >= len(bad)
-    web = [line["context"] for line in found["ai-provider-web.1.log"] if line["message"] == "Request"]
-    assert {context.get("tenant") for context in web if context["path"] == "/api/v1/completion"} >= {"default"}
+    assert {context["job_id"] for context in done} == set(evidence.done)
+    assert {context["tenant"] for context in done} == {"team"}
+    assert sum(line["message"] == "Provider completion failed" for line in worker) >= len(evidence.failed)
+    web = [line["context"] for line in evidence.logs["ai-provider-web.1.log"] if line["message"] == "Request"]
+    assert {context.get("tenant") for context in web if context["path"] == "/api/v1/completion"} >= {"team"}
     assert all(context["request_id"] for context in web)
+    asked = {context["job_id"]: context["request_id"] for context in web if "job_id" in context}
+    assert {context["job_id"]: context["request_id"] for context in done} == {job: asked[job] for job in evidence.done}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -165,6 +166,41 @@ async def test_what_changes_while_a_process_lives_is_told_by_its_next_heartbeat(
     await registration.stop()
 
 
+async def test_the_same_registration_twice_is_one_entry_and_both_leave_their_connections(
+    redis: aioredis.Redis, redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("REDIS_URL", redis_url)
+    before = len(await redis.client_list())
+    first, second = [await register_service({"name": "s", "host": "h", "id": "s-1"}) for _ in range(2)]
+    assert len(await discover("s")) == 1
+    await deregister_service(first)
+    await deregister_service(second)
+    await deregister_service(second)
+    assert await discover("s") == []
+
+    async def left() -> bool:
+        return len(await redis.client_list()) == before
+
+    await eventually(left, what="their connections are closed")
+
+
+async def test_foreign_words_in_the_directory_are_passed_over_and_end_no_heartbeat(redis: aioredis.Redis) -> None:
+    directory = Directory(redis)
+    await redis.set("aip:services", "no sorted set")
+    registration = Registration(directory, {"name": "s", "host": "h", "id": "s-1"}, heartbeat_s=0.02)
+    await registration.start()
+    assert not registration.heard
+    await redis.delete("aip:services")
+    await eventually(lambda: registration.heard)
+    soon = 9_999_999_999_999
+    await redis.zadd("aip:services", {b"s:\xff": soon, b"s:1": soon, b"s:2": soon, b"s:none": soon})
+    await redis.set("aip:service:s:1", b"\xff")
+    await redis.set("aip:service:s:2", b'{"tags": 1}')
+    assert [one.id for one in await directory.discover("s")] == ["s-1"]
+    assert [one.id for one in await directory.discover()] == ["s-1"]
+    await registration.stop()
+
+
 async def test_every_key_of_the_directory_expires(redis: aioredis.Redis) -> None:
     registration = await register_service(GUIDE, directory=Directory(redis))
     keys = await redis.keys("*")
@@ -184,6 +220,8 @@ async def test_every_key_of_the_directory_expires(redis: aioredis.Redis) -> None
         ({"port": True}, "expected port"),
         ({"port": "8005"}, "expected port"),
         ({"health_check": "health"}, "expected health_check"),
+        ({"health_check": Path("/health")}, "expected health_check"),
+        ({"host": "\ud800"}, "expected host"),
         ({"tags": "ai"}, "expected tags"),
         ({"tags": ["a b"]}, "expected tags"),
         ({"metadata": {"x": object()}}, "expected metadata"),

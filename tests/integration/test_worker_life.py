@@ -264,6 +264,14 @@ def test_the_fleet_is_in_the_directory_and_its_failovers_are_heard(fleet: Fleet,
     assert event["data"]["to_provider"] == "sandbox-anthropic"
 
 
+def test_beat_which_has_no_loop_of_its_own_publishes_its_figures_too(jobs: JobsClient) -> None:
+    def kinds() -> bool:
+        told = jobs.get("/api/v1/infrastructure/metrics")
+        return {one["kind"] for one in told["instances"]} == {"web", "completions", "upkeep", "beat"}
+
+    wait_for(kinds, what="beat's figures at the front door")
+
+
 def test_a_job_records_the_version_of_the_worker_that_ran_it(fleet: Fleet, jobs: JobsClient) -> None:
     job_id = jobs.submit("under which configuration?")
     jobs.wait(job_id)

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import re
+from dataclasses import dataclass
+from html import unescape
+from urllib.parse import quote, unquote
+
 SECRETS = (
     "sk-abcdEFGH1234ijklMNOP5678",
     "sk-proj-aB3dE6gH9jK2mN5pQ8sT1vW4",
@@ -68,8 +73,57 @@ _PARTS = (
 )  # fmt: skip
 
 
+CONFIGURED_MARK = "qzxq"
+"""Stands in every secret of `configured`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Configured:
+    """Secrets of the service itself: the variables that bring them, and the passwords of Redis's users."""
+
+    variables: dict[str, str]
+    passwords: dict[str, str]
+
+    @property
+    def keys(self) -> list[str]:
+        """Return the providers' keys."""
+        return [value for name, value in self.variables.items() if name.endswith("_API_KEY")]
+
+
+def configured(redis_socket: str, sandbox_url: str) -> Configured:
+    """Return a secret, most of them in no shape that is known, for each place where the configuration takes one."""
+    passwords = {user: f"{user}/{CONFIGURED_MARK}+pass=word" for user in ("store", "broker", "cache")}
+    urls = {user: f"unix://{user}:{quote(word, safe='')}@{redis_socket}" for user, word in passwords.items()}
+    at = f"{sandbox_url}/p"
+    return Configured(
+        {
+            "OPENAI_API_KEY": f"sk-proj-{CONFIGURED_MARK}AAbb11CCdd22",
+            "ANTHROPIC_API_KEY": f"sk-ant-api03-{CONFIGURED_MARK}-33EEff44",
+            "GOOGLE_API_KEY": f"AIzaSy{CONFIGURED_MARK}55GGhh66IIjj77",
+            "DEEPSEEK_API_KEY": f"plain/{CONFIGURED_MARK}+key=of&words",
+            "OPENAI_BASE_URL": f"{at}/openai/v1",
+            "ANTHROPIC_BASE_URL": f"{at}/anthropic",
+            "DEEPSEEK_BASE_URL": f"{at}/deepseek/v1",
+            "GOOGLE_BASE_URL": f"https://caller:{CONFIGURED_MARK}-in-url@gemini.invalid/v1?key={CONFIGURED_MARK}query",
+            "AI_PROVIDER_HMAC_SECRET": f"{CONFIGURED_MARK}-hmac-secret-of-at-least-32-characters",
+            "AI_PROVIDER_ERRORS_SENTRY_DSN": f"https://{CONFIGURED_MARK}0123456789@sentry.invalid/42",
+            "AI_PROVIDER_DATABASE_URL": f"postgresql://app:{CONFIGURED_MARK}-database@db.invalid/app",
+            "AI_PROVIDER_DATABASE_PASSWORD": f"{CONFIGURED_MARK}-database-word",
+            "REDIS_URL": urls["store"],
+            "AI_PROVIDER_REDIS_BROKER_URL": urls["broker"],
+            "AI_PROVIDER_CACHE_REDIS_URL": urls["cache"],
+            "AI_PROVIDER_SANDBOX_MODE": "on",
+        },
+        passwords,
+    )
+
+
 def found_in(text: str) -> list[str]:
-    """Return what of all that was planted stands in a text; an escaped form counts."""
+    """Return what of all that was planted stands in a text; an escaped or encoded form counts."""
     text = text.replace("\\n", "\n")
-    found = [part for part in _PARTS if part in text]
-    return [*found, _MARK] if _MARK in text.lower() else found
+    forms = text + "\n" + _UNICODE.sub(lambda found: chr(int(found[1], 16)), unescape(unquote(text)))
+    found = [part for part in _PARTS if part in forms]
+    return [*found, *(mark for mark in (_MARK, CONFIGURED_MARK) if mark in forms.lower())]
+
+
+_UNICODE = re.compile(r"\\+u([0-9a-fA-F]{4})")

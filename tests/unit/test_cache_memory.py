@@ -83,6 +83,14 @@ def test_neither_entries_nor_bytes_ever_pass_their_limits(clock: Clock) -> None:
         assert (len(held), held.bytes) == (0, memory(clock, entries=200, size=size).bytes)
 
 
+@pytest.mark.parametrize("size", [1_000, 100_000, 64_000_000])
+def test_room_for_many_entries_takes_no_more_bytes_than_there_are(clock: Clock, size: int) -> None:
+    held = memory(clock, entries=50_000_000, size=size)
+    for number in range(1_000):
+        held.put(name(number), entry(bytes(1_000)))
+    assert held.bytes <= size
+
+
 def test_log_uniform_sizes_up_to_a_megabyte_stay_within_the_bytes_really_used(clock: Clock) -> None:
     """The small form of `python -m tests.benchmarks cache`, which does a million."""
     chance = random.Random(5)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import datetime as dt
 import enum
+import hashlib
 import random
+import tracemalloc
 import uuid
 from typing import Any
 
@@ -12,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from infrastructure.core.cache_core.envelope import Damaged, comes_back, decode, encode, open_sealed, seal
+from infrastructure.core.cache_core.envelope import MAX_BYTES, Damaged, comes_back, decode, encode, open_sealed, seal
 from infrastructure.core.cache_core.flights import Flights
 from infrastructure.core.cache_core.names import Names, name_of
 from infrastructure.core.cache_core.scopes import Marks, Scope, instant, mark_name, read_scope
@@ -30,12 +32,9 @@ class Colour(enum.Enum):
     RED = "red"
 
 
-def sealed(payload: bytes) -> bytes:
+def sealed(payload: bytes, stamp: bytes = b"1795410417592-0") -> bytes:
     """Do what the script does."""
-    import hashlib
-
     digest, rest = seal(NAME, payload, 300_000)
-    stamp = b"1795410417592-0"
     return stamp + b"|" + hashlib.sha1(stamp + digest).hexdigest()[:8].encode() + digest + rest
 
 
@@ -87,6 +86,31 @@ def test_noise_is_never_a_value() -> None:
             open_sealed(NAME, chance.randbytes(chance.randrange(200)))
 
 
+def test_a_value_that_would_unpack_to_more_than_any_is_not_unpacked() -> None:
+    """With a digest that is right: the size stands in the frame's head, and is looked at before a byte is unpacked."""
+    bomb = sealed(b"j" + bytes(MAX_BYTES + 1))
+    assert len(bomb) < 100_000
+    tracemalloc.start()
+    try:
+        with pytest.raises(Damaged):
+            open_sealed(NAME, bomb)
+        assert tracemalloc.get_traced_memory()[1] < 1_000_000
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize("payload", [b"", b"p\x80\x04.", b"J{}"])
+def test_a_kind_of_value_of_another_version_is_not_believed(payload: bytes) -> None:
+    with pytest.raises(Damaged):
+        open_sealed(NAME, sealed(payload))
+
+
+@pytest.mark.parametrize("stamp", [b"", b"1", b"1-", b"-1", b"x-1", b"1-x"])
+def test_a_value_without_a_time_is_not_believed(stamp: bytes) -> None:
+    with pytest.raises(Damaged):
+        open_sealed(NAME, sealed(b"j1", stamp))
+
+
 def test_a_decoded_value_is_a_copy() -> None:
     payload = encode({"list": [1]})
     decode(payload)["list"].append(2)
@@ -131,6 +155,16 @@ def test_a_mark_hides_what_was_written_before_it_in_its_scope(scope: Scope, hidd
     marks.learn(b"500-1", {mark_name(scope): b"500-1"})
     assert {short for short, name in names.items() if marks.hide(name, b"500-0")} == hidden
     assert not any(marks.hide(name, b"500-2") or marks.hide(name, b"1000-0") for name in names.values())
+
+
+def test_a_mark_that_cannot_be_read_hides_all_that_is_older_than_the_last_mark() -> None:
+    for rows in ({b"n:\xff": b"1-0"}, {b"n:": b"garbage"}):
+        marks = Marks()
+        marks.learn(b"500-1", rows)
+        assert marks.hide(NAME, b"500-0")
+        assert not marks.hide(NAME, b"500-2")
+        marks.learn(b"garbage", rows)
+        assert marks.hide(NAME, b"500-2")
 
 
 def test_ids_of_the_log_are_compared_as_numbers() -> None:

@@ -15,6 +15,7 @@ from api.cli import config, output, reach
 from api.cli.client import problem, service_url
 from api.cli.errors import CommandFailed
 from api.cli.questions import read_questions
+from api.cli.sandbox import why_sandbox
 from api.cli.submit import answer_text, facts
 from api.cli.tally import Tally, percentile
 from infrastructure.core.config_core import load
@@ -198,3 +199,10 @@ def test_the_demo_says_before_it_starts_what_a_real_provider_may_cost(capsys: py
     assert "openai/gpt-5-mini answers 40 questions. This is a real provider: it costs real money." in said
     assert "$" in said
     assert "sk-of-a-test" not in said
+
+
+def test_the_sandbox_is_not_said_to_answer_for_want_of_keys_where_there_are_some() -> None:
+    sandbox = {"AI_PROVIDER_SANDBOX_MODE": "on", "AI_PROVIDER_SANDBOX_URL": "http://127.0.0.1:1"}
+    assert why_sandbox(load(sandbox).settings) == "no provider has a key"
+    keyed = load({**sandbox, "OPENAI_API_KEY": "sk-0123456789abcdef"}).settings
+    assert why_sandbox(keyed) == "it is switched on beside openai"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import pty
 import signal
 import subprocess
 import sys
@@ -14,7 +15,9 @@ import pytest
 
 from api.cli import guardian
 from api.cli.child import Spec
+from api.cli.crew import WorkerCrew, ids_of
 from api.cli.supervisor import Supervisor
+from infrastructure.core.asyncio_core import end_tasks
 from infrastructure.core.config_core import child_environment
 from tests.support.waiting import eventually, wait_for
 
@@ -200,6 +203,125 @@ async def test_signal_decides_and_a_second_one_kills() -> None:
         started = time.monotonic()
         asyncio.get_running_loop().call_later(0.1, os.kill, os.getpid(), signal.SIGINT)
     assert time.monotonic() - started < 2
+
+
+RELOADER = """
+import signal, time
+signal.signal(signal.SIGHUP, lambda *_: print('reloaded', flush=True))
+print('up', flush=True)
+while True: time.sleep(60)
+"""
+
+
+async def test_a_hangup_is_passed_on_to_those_that_reload_and_ends_nobody() -> None:
+    heard = Heard()
+    async with supervisor(heard) as running:
+        reloader = Spec(name="web", command=(sys.executable, "-c", RELOADER), reloads=True)
+        children = [await running.run(each) for each in (reloader, python(SLEEPER))]
+        await eventually(lambda: heard.count("up") == 2)
+        os.kill(os.getpid(), signal.SIGHUP)
+        await eventually(lambda: heard.count("reloaded") == 1)
+        assert all(lives(child.pid) for child in children)
+        assert not running.verdict.done()
+
+
+async def test_a_hangup_while_a_process_is_starting_does_not_count_against_it() -> None:
+    heard = Heard()
+    async with supervisor(heard) as running:
+        await running.run(Spec(name="early", command=(sys.executable, "-c", SLEEPER), reloads=True))
+        for number in range(1, 8):
+            await eventually(lambda number=number: heard.count("up") == number)  # type: ignore[misc]
+            os.kill(os.getpid(), signal.SIGHUP)
+        await eventually(lambda: heard.count("up") == 8)
+        assert not running.verdict.done()
+
+
+def hang_up(*, ignored: bool) -> tuple[int, int]:
+    """Run a supervisor on a terminal of its own, take the terminal away, and return the ids of it and of its child."""
+    code = f"import signal; signal.signal(1, signal.{'SIG_IGN' if ignored else 'SIG_DFL'}){SUPERVISED}"
+    pid, terminal = pty.fork()
+    if pid == 0:
+        os.execv(sys.executable, [sys.executable, "-c", code])
+    with os.fdopen(os.dup(terminal), "rb", buffering=0) as lines:
+        heard = b""
+        while heard.count(b"\n") < 2:
+            heard += lines.read(100)
+    os.close(terminal)
+    return pid, int(heard.split()[0])
+
+
+def test_the_end_of_its_terminal_ends_everything() -> None:
+    pid, child = hang_up(ignored=False)
+    wait_for(lambda: os.waitpid(pid, os.WNOHANG)[0] == pid, within_s=15, what="the supervisor ends")
+    wait_for(lambda: not lives(child))
+
+
+def test_under_nohup_the_end_of_its_terminal_ends_nothing() -> None:
+    pid, child = hang_up(ignored=True)
+    try:
+        with pytest.raises(AssertionError):
+            wait_for(lambda: not lives(pid) or not lives(child), within_s=1)
+    finally:
+        os.kill(pid, signal.SIGTERM)
+        os.waitpid(pid, 0)
+    wait_for(lambda: not lives(child))
+
+
+async def test_a_spare_child_that_cannot_live_is_given_up_alone() -> None:
+    heard = Heard()
+    async with supervisor(heard) as running:
+        await running.run(python(SLEEPER))
+        spare = await running.run(
+            Spec(name="worker.2", command=(sys.executable, "-c", "raise SystemExit(3)"), spare=True)
+        )
+        await eventually(lambda: running.given_up == {spare})
+        assert heard.lines[-1] == (
+            "worker.2", "worker.2 ended with status 3, 5 times in a row; giving up; the others go on",
+        )  # fmt: skip
+        await running.dismiss(spare)
+        assert running.given_up == set()
+        assert not running.verdict.done()
+
+
+async def test_a_child_that_cannot_be_started_again_now_is_later(tmp_path: Path) -> None:
+    heard = Heard()
+    program, away = tmp_path / "program", tmp_path / "away"
+    program.write_text("#!/bin/sh\necho up; exec sleep 60\n")
+    program.chmod(0o755)
+    async with supervisor(heard) as running:
+        child = await running.run(Spec(name="child", command=(str(program),)))
+        await eventually(lambda: heard.count("up") == 1)
+        program.rename(away)
+        os.kill(child.pid, signal.SIGKILL)
+        await eventually(lambda: any("cannot be started: No such file" in line for _, line in heard.lines))
+        away.rename(program)
+        await eventually(lambda: heard.count("up") == 2)
+
+
+async def test_a_crew_numbers_its_processes_and_uses_a_free_name_again_but_no_id() -> None:
+    heard = Heard()
+    async with supervisor(heard) as running:
+        crew = WorkerCrew("completions", "worker", running, ids=ids_of("001"), minimum=2)
+        for _ in range(3):
+            await crew.add()
+        await crew.end(crew.children[1])
+        await crew.add()
+        specs = [child.spec for child in crew.children]
+    assert [(spec.name, spec.variables["AI_PROVIDER_SERVICE_ID"], spec.spare) for spec in specs] == [
+        ("worker", "001", False), ("worker.3", "003", True), ("worker.2", "004", True),
+    ]  # fmt: skip
+
+
+async def test_a_dismissal_that_a_stop_interrupts_leaves_no_process() -> None:
+    heard = Heard()
+    async with supervisor(heard, grace_s=0.5) as running:
+        going = await running.run(python(STUBBORN))
+        await eventually(lambda: heard.count("up") == 1)
+        dismissing = asyncio.create_task(running.dismiss(going))
+        await asyncio.sleep(0)
+        await end_tasks([dismissing])
+    assert not lives(going.pid)
+    assert not any("starting again" in line for _, line in heard.lines)
 
 
 def test_killed_supervisor_leaves_no_process() -> None:

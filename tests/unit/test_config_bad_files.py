@@ -54,9 +54,9 @@ CONTENTS: dict[str, tuple[str | bytes, str, str]] = {
     "one alias": ("cache: &c {ttl: 1}\nhealth: *c\n", "aliases", ""),
     "a merge of aliases": ("x: &x {ttl: 1}\ncache:\n  <<: *x\n", "aliases", ""),
     # doubled keys
-    "a section twice": ("cache: {ttl: 1}\ncache: {ttl: 2}\n", "stands twice", ""),
-    "a key twice": ("cache: {ttl: 1, ttl: 2}\n", "stands twice", ""),
-    "a provider twice": ("providers: {openai: {priority: 1}, openai: {priority: 2}}\n", "stands twice", ""),
+    "a section twice": ("cache: {ttl: 1}\ncache: {ttl: 2}\n", "stands twice", "cache"),
+    "a key twice": ("cache: {ttl: 1, ttl: 2}\n", "stands twice", "cache.ttl"),
+    "a provider twice": ("providers: {openai: {priority: 1}, openai: {priority: 2}}\n", "stands twice", "providers.openai"),
     "a key nested and with dots": ("cache: {ttl: 1}\ncache.ttl: 2\n", "stands twice", "cache.ttl"),
     # unknown keys
     "an unknown section": ("cach: {ttl: 1}\n", "no such setting", "cach"),

@@ -50,7 +50,9 @@ def test_show_gives_every_key_its_origin_and_no_secret(
     assert shown["cache.ttl"] == {"value": "200", "origin": "ai-provider.yml"}
     assert shown["providers.openai.api_key"] == {"value": "********", "origin": "variable OPENAI_API_KEY"}
     assert shown["redis.url"]["value"] == "redis://127.0.0.1:6390/0"
-    assert shown["jobs.lease_s"]["origin"] == "default"
+    assert shown["jobs.lease_s"] == {"value": "15", "origin": "default"}
+    assert shown["cache.enabled"]["value"] == "true"
+    assert shown["environment"]["origin"] == "default"
 
 
 def test_explain_tells_every_layer_that_spoke_and_which_one_holds(
@@ -90,6 +92,79 @@ def test_explain_of_an_unknown_key_names_the_nearest(
     assert "did you mean cache.ttl?" in error
 
 
+def test_show_names_the_innermost_origin_and_where_the_environment_comes_from(
+    folder: Folder, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder.write("providers: {openai: {}}\n")
+    folder.write("providers: {openai: {priority: 7}}\n", "default")
+    monkeypatch.setenv("INFRASTRUCTURE_ENV", "production")
+    _, out, _ = told(capsys, monkeypatch, "show", "--json")
+    shown = json.loads(out)
+
+    assert shown["environment"] == {"value": "production", "origin": "variable INFRASTRUCTURE_ENV"}
+    assert shown["providers.openai.priority"] == {"value": "7", "origin": "default.yml"}
+
+
+@pytest.mark.parametrize("text", ["host=db password=planted", "user:planted@db", "planted"])
+def test_a_secret_address_that_is_no_url_is_refused_without_quoting_it_and_masked_whole_below_one_that_is(
+    folder: Folder, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, text: str
+) -> None:
+    folder.write(f"database: {{url: '{text}'}}\n")
+    found = json.loads(told(capsys, monkeypatch, "explain", "database.url", "--json")[1])
+    assert [one["value"] for one in found["said"]] == ["********", "postgres://db/x"]
+    monkeypatch.setenv("DATABASE_URL", text)
+    status, _, error = told(capsys, monkeypatch, "show")
+    assert (status, "database.url: expected an address" in error) == (78, True)
+
+
+def test_explain_shows_both_variables_of_a_key_and_which_one_wins(
+    folder: Folder, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AI_PROVIDER_PORT", "1001")
+    monkeypatch.setenv("AI_PROVIDER_SERVICE_PORT", "1002")
+    monkeypatch.setenv("GEMINI_API_KEY", "planted-1")
+    monkeypatch.setenv("GOOGLE_API_KEY", "planted-2")
+    found = json.loads(told(capsys, monkeypatch, "explain", "service.port", "--json")[1])
+    assert (found["value"], found["origin"]) == ("1001", "variable AI_PROVIDER_PORT")
+    assert found["said"] == [
+        {"layer": "variable AI_PROVIDER_SERVICE_PORT (gives way to AI_PROVIDER_PORT)", "value": "1002"},
+        {"layer": "variable AI_PROVIDER_PORT", "value": "1001"},
+    ]
+    keys = json.loads(told(capsys, monkeypatch, "explain", "providers.google.api_key", "--json")[1])["said"]
+    assert [one["value"] for one in keys] == ["********"] * 2
+
+
+def test_check_tells_a_variable_that_is_nearly_a_providers_setting_and_none_of_other_programs(
+    folder: Folder, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("OPENAI_MAX_TOKEN", "OPENAI_ORG_ID", "OPENAI_API_BASE", "GOOGLE_APPLICATION_CREDENTIALS",
+                 "GEMINI_API_KEY", "OPENAI_MAX_TOKENS", "MISTRAL_MAX_TOKEN"):  # fmt: skip
+        monkeypatch.setenv(name, "100")
+    status, _, error = told(capsys, monkeypatch, "check")
+    assert status == 0
+    assert "OPENAI_MAX_TOKEN sets nothing; did you mean OPENAI_MAX_TOKENS?" in " ".join(error.split())
+    assert error.count("did you mean") == 1
+
+
+@pytest.mark.parametrize("whole", [False, True])
+def test_check_says_which_change_a_running_process_refuses_and_where_it_says_why(
+    folder: Folder, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, whole: bool
+) -> None:
+    for name in ("default", "ai-provider"):
+        folder.write("---\ncache: {ttl: 1}\n..." if whole else "cache: {ttl: 1}\n", name)
+    _, _, error = told(capsys, monkeypatch, "check")
+    said = "Running processes refuse a change of default.yml, ai-provider.yml" in " ".join(error.split())
+    assert said is not whole
+
+
+def test_explain_of_a_section_names_its_settings(
+    folder: Folder, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    status, _, error = told(capsys, monkeypatch, "explain", "flower")
+
+    assert (status, error) == (1, "error: flower: a section; its settings are flower.host, flower.port\n")
+
+
 def test_check_tells_all_faults_at_once_and_exits_78(
     folder: Folder, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -99,6 +174,7 @@ def test_check_tells_all_faults_at_once_and_exits_78(
     status, _, error = told(capsys, monkeypatch, "check")
 
     assert status == 78
+    assert "cache.ttl: expected at least 1" in error
     for text in ("cache.ttl", "service.prot", "providers.enabled", "AI_PROVIDER_PROT", "ai-provider.yml"):
         assert text in error
 

@@ -11,6 +11,7 @@ from infrastructure.core.config_core import Change, CoreConfig, Registry, Settin
 from infrastructure.core.config_core.fixed import changed_keys, keeping
 from infrastructure.core.error_core import ConfigError
 from tests.support.configuration import SERVICE, Folder
+from tests.support.logs import caught_log
 
 
 @pytest.fixture
@@ -38,6 +39,37 @@ def test_the_manager_reloads_a_service_and_its_configuration_has_the_new_values(
 
     assert manager.get_config(SERVICE) is config
     assert config.get("cache.ttl") == 200
+
+
+@pytest.mark.parametrize(
+    ("text", "setting", "code", "words"),
+    [
+        ("cache: {ttl: 150}\n", "limits.depth", "cut", "begin the file with a line ---"),
+        ("cache: {ttl: 1, ttl: 2}\n", "cache.ttl", "doubled", "see `config check`"),
+        ("cache: {ttl: 0}\nlimits: {depth: 10}\n", "cache.ttl", "greater_than_equal", "see `config check`"),
+        ("cache: {ttl: [\n", "", "not_yaml", "see `config check`"),
+        ("cache: {tll: 9}\nlimits: {depth: 10}\n", "cache.tll", "unknown", "see `config check`"),
+    ],
+)  # fmt: skip
+def test_the_line_of_a_refused_reload_says_which_setting_where_and_why(
+    folder: Folder, text: str, setting: str, code: str, words: str
+) -> None:
+    config = folder.config()
+    assert config.get("cache.ttl") == 100
+    folder.write(text)
+    with caught_log() as log:
+        assert not config.reloader.reload()
+    assert log.lines[0]["context"] == {"setting": setting, "layer": "ai-provider.yml", "code": code}
+    assert words in log.lines[0]["message"]
+
+
+def test_a_reload_that_changes_several_settings_is_one_line_that_names_them(folder: Folder) -> None:
+    config = folder.config()
+    assert config.get("cache.ttl") == 100
+    folder.write("cache: {ttl: 200}\nlimits: {depth: 20}\n")
+    with caught_log() as log:
+        assert config.reloader.reload()
+    assert (log.line["level"], log.line["context"]["changed"]) == ("INFO", ["limits.depth", "cache.ttl"])
 
 
 def test_a_snapshot_that_was_taken_never_changes(folder: Folder) -> None:
@@ -94,44 +126,37 @@ def test_a_check_that_cannot_build_from_the_candidate_keeps_the_old(folder: Fold
     assert ttl(config, 300, folder)
 
 
-def test_an_override_holds_until_the_next_reload_and_survives_none(folder: Folder) -> None:
+def test_a_file_that_is_away_for_a_moment_is_waited_for_by_whoever_asks_for_a_reload(folder: Folder) -> None:
     config = folder.config()
+    seen: list[int] = []
+    config.reloader.subscribe(lambda change: seen.append(change.new.cache.ttl))
+    assert config.get("cache.ttl") == 100
 
-    config.set("cache.ttl", 7)
-    config.set("limits", {"depth": 20, "messages": 5})
-    config.set("cache.ttl", 8)
-
-    assert [config.get(key) for key in ("cache.ttl", "limits.depth", "limits.messages")] == [8, 20, 5]
-    assert config.snapshot.loaded.origins["cache.ttl"] == "set in the process"
-    assert [where for _, where in config.snapshot.loaded.said["cache.ttl"]] == [
-        str(folder.path()),
-        "set in the process",
-    ]
-    assert config.get_metrics()["overrides"] == ["cache.ttl", "limits.depth", "limits.messages"]
+    folder.path().unlink()
+    writer = threading.Timer(0.15, lambda: folder.write("cache: {ttl: 200}\nlimits: {depth: 10}\n"))
+    writer.start()
     assert config.reloader.reload()
-    assert [config.get(key) for key in ("cache.ttl", "limits.depth", "limits.messages")] == [100, 10, 4_096]
-    assert config.get_metrics()["overrides"] == []
+    writer.join(10)
+
+    assert (config.get("cache.ttl"), seen) == (200, [200])
 
 
-@pytest.mark.parametrize(("key", "value"), [("cache.tll", 5), ("cache.ttl", 0), ("cache", {"ttl": "x"}), ("nope", 1)])
-def test_an_override_that_is_no_setting_is_refused_and_changes_nothing(folder: Folder, key: str, value: object) -> None:
+def test_reloads_that_are_asked_for_at_once_come_one_after_the_other(folder: Folder) -> None:
     config = folder.config()
-    version = config.snapshot.version
+    assert config.get("cache.ttl") == 100
+    folder.write("cache: {ttl: 200}\nlimits: {depth: 10}\n")
+    told: list[Change] = []
+    config.reloader.subscribe(told.append)
 
-    with pytest.raises(ConfigError, match=r"set in the process|no such setting"):
-        config.set(key, value)
+    threads = [threading.Thread(target=config.reloader.reload) for _ in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(10)
 
-    assert config.snapshot.version == version
-
-
-def test_a_refused_reload_keeps_the_overrides_too(folder: Folder) -> None:
-    config = folder.config()
-    config.set("cache.ttl", 7)
-
-    folder.write("cache: {ttl: 0}\nlimits: {depth: 10}\n")
-
-    assert not config.reloader.reload()
-    assert config.get("cache.ttl") == 7
+    metrics = config.get_metrics()
+    assert (metrics["reloads"], metrics["reload_failures"], metrics["reloads_without_change"]) == (6, 0, 5)
+    assert [change.new.cache.ttl for change in told] == [200]
 
 
 def test_what_was_replaced_is_retired_when_its_last_work_ends_and_not_before(folder: Folder) -> None:
@@ -225,7 +250,7 @@ def test_readers_in_other_threads_never_see_parts_of_two_configurations(folder: 
     threads = [threading.Thread(target=look) for _ in range(2)]
     for thread in threads:
         thread.start()
-    for number in range(11, 26):
+    for number in range(11, 21):
         folder.write(f"cache: {{ttl: {number}, l1_entries: {number}}}\nlimits: {{depth: 10}}\n")
         assert config.reloader.reload()
     stopping.set()

@@ -88,6 +88,11 @@ def test_a_file_with_both_marks_is_safe_at_every_byte_whatever_it_says(tmp_path:
     assert_never_a_mixture(Folder(tmp_path), marked(text(1)), new)
 
 
+@pytest.mark.parametrize("head", ["  # an indented comment\n\n", "%YAML 1.1\n# a directive\n"])
+def test_what_may_stand_before_the_first_mark_hides_no_cut(tmp_path: Path, head: str) -> None:
+    assert_never_a_mixture(Folder(tmp_path), marked(text(1)), head + marked(text(2, extra=True)), step=7)
+
+
 def test_a_file_that_gains_the_marks_is_safe_at_every_byte(tmp_path: Path) -> None:
     assert_never_a_mixture(Folder(tmp_path), "cache: {ttl: 5}\n", marked(text(2)), step=7)
 
@@ -118,6 +123,35 @@ def test_without_marks_a_cut_of_the_file_as_it_was_is_refused(tmp_path: Path) ->
         assert config.snapshot.version == version, content[-60:]
 
 
+def test_without_marks_and_without_an_end_of_its_last_line_a_cut_of_the_file_as_it_was_is_refused(
+    tmp_path: Path,
+) -> None:
+    folder = Folder(tmp_path)
+    old = "cache: {ttl: 5}\njobs:\n  deadline_s: 86400"
+    folder.write(old)
+    config = folder.config()
+    version = config.snapshot.version
+    for content in cuts(old):
+        folder.write(content)
+        config.reloader.reload()
+        assert config.snapshot.version == version, content
+
+
+@pytest.mark.parametrize("ends_before", ["providers", "kind"])  # cut between two lines, and within one
+def test_what_other_files_say_is_not_judged_without_the_one_that_was_cut(tmp_path: Path, ends_before: str) -> None:
+    folder = Folder(tmp_path)
+    whole = marked("cache: {ttl: 5}\nproviders: {mine: {kind: openai}}\n")
+    folder.write("providers: {enabled: [mine]}\n", "default")
+    folder.write(whole)
+    config = folder.config()
+    assert config.get("cache.ttl") == 5
+
+    folder.write(whole[: whole.index(ends_before)])
+    assert not config.reloader.reload()
+    [problem] = config.reloader.counts.problems
+    assert str(folder.path()) in problem
+
+
 def test_who_means_to_take_the_last_key_away_says_so_with_the_marks(tmp_path: Path) -> None:
     folder = Folder(tmp_path)
     folder.write("cache: {ttl: 5}\njobs: {deadline_s: 9}\n")
@@ -126,7 +160,7 @@ def test_who_means_to_take_the_last_key_away_says_so_with_the_marks(tmp_path: Pa
 
     folder.write("cache: {ttl: 6}\n")
     assert not config.reloader.reload()
-    assert "lost its last key jobs.deadline_s" in config.reloader.counts.problems[0]
+    assert "jobs.deadline_s: was the last key of the file and is gone" in config.reloader.counts.problems[0]
 
     folder.write(marked("cache: {ttl: 5}\n"))
     assert config.reloader.reload()

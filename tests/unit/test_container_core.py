@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 
 import pytest
 
 from infrastructure.optional.container_core import Background, Lifetime, Recovery, Registry
+from infrastructure.optional.container_core.parts import do
 from tests.support.waiting import eventually
 
 pytestmark = pytest.mark.anyio
@@ -237,3 +239,101 @@ async def test_background_work_that_ends_fails_its_ping_and_can_be_started_again
     async with registry:
         await eventually(lambda: len(runs) == 2)
         assert [(await ping.ping()).ok for ping in registry.get_pings()] == [True]
+
+
+async def a_cancelled_thing(_: object = None) -> None:
+    """Wait for something that somebody has cancelled."""
+    task = asyncio.ensure_future(asyncio.sleep(60))
+    task.cancel()
+    await task
+
+
+async def deaf(_: object) -> None:
+    """Listen to no cancellation but the third."""
+    for _ in range(3):
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.sleep(60)
+
+
+async def test_a_stop_that_was_cancelled_by_what_it_waited_for_keeps_no_other_from_being_stopped() -> None:
+    diary: list[str] = []
+    registry = registry_of(diary)
+    registry.register(Job, lambda _: Job("job", diary), stop=a_cancelled_thing)
+    async with registry:
+        pass
+    assert diary[2:] == ["stop door", "stop store"]
+
+
+async def test_whoever_is_cancelled_at_a_stop_still_stops_all_parts() -> None:
+    diary: list[str] = []
+    registry = registry_of(diary)
+    waiting = asyncio.Event()
+
+    async def wait(_: Job) -> None:
+        waiting.set()
+        await asyncio.sleep(60)
+
+    registry.register(Job, lambda _: Job("job", diary), stop=wait)
+    await registry.start()
+    stopping = asyncio.create_task(registry.stop())
+    await waiting.wait()
+    stopping.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await stopping
+    assert diary[2:] == ["stop door", "stop store"]
+
+
+async def test_a_step_that_listens_to_nothing_is_left_behind_when_its_time_is_up() -> None:
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(do(deaf, None, within_s=0.01), 5)
+
+
+async def test_a_ping_that_was_cancelled_is_no_answer_and_ends_no_recovery() -> None:
+    starts: list[int] = []
+    registry = Registry()
+    registry.register_value(
+        Job,
+        Job("job", []),
+        start=lambda _: starts.append(1),
+        stop=a_cancelled_thing,
+        ping=a_cancelled_thing,
+        recovery=QUICK,
+    )
+    async with registry:
+        (ping,) = registry.get_pings()
+        assert (await ping.ping()).error_type == "StepCancelled"
+        await eventually(lambda: registry.get_metrics()["given_up"] == ["Job"])
+    assert len(starts) == 1 + QUICK.attempts
+
+
+async def test_what_needs_no_start_is_stopped_too_when_another_start_fails() -> None:
+    diary: list[str] = []
+    registry = Registry()
+
+    def refuse(_: Job) -> None:
+        raise OSError("no")
+
+    registry.register(Job, lambda _: Job("job", diary), start=refuse, stop=Job.stop)
+    registry.register(Store, lambda _: Store("store", diary), stop=Store.stop)
+    with pytest.raises(OSError, match="no"):
+        await registry.start()
+    assert diary == ["stop store"]
+
+
+async def test_parts_of_a_scope_that_need_each_other_are_refused() -> None:
+    registry = Registry()
+    registry.register(Store, lambda parts: Store("store", [], parts.get(Door)), lifetime=Lifetime.SCOPE)
+    registry.register(Door, lambda parts: Door("door", [], parts.get(Store)), lifetime=Lifetime.SCOPE)
+    async with registry.container() as scope:
+        with pytest.raises(LookupError, match="without a circle, got Store -> Door -> Store"):
+            scope.get(Store)
+
+
+async def test_a_registry_is_started_once_until_it_is_stopped() -> None:
+    diary: list[str] = []
+    async with registry_of(diary) as registry:
+        with pytest.raises(RuntimeError, match="got a second start"):
+            await registry.start()
+    await registry.start()
+    await registry.stop()
+    assert diary == ["start store", "start door", "stop door", "stop store"] * 2

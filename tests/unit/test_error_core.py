@@ -376,3 +376,9 @@ def test_a_dsn_that_is_none_stops_nothing_and_is_not_repeated(
 def test_the_guides_example_of_error_handling_runs() -> None:
     error_handler = get_error_handler("ai-provider-of-the-guide")
     assert error_handler.handle(StoreFull("x"), {"job_id": "job_1"}).context["job_id"] == "job_1"
+
+
+@pytest.mark.parametrize(("kind", "recovery"), [(StoreError, Retry), (StoreError, None), ("StoreError", GiveUp())])
+def test_what_is_no_recovery_is_refused_at_once(kind: Any, recovery: Any) -> None:
+    with pytest.raises(TypeError, match="expected a"):
+        ErrorHandler("test").register(kind, recovery)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections.abc import AsyncIterator
 
 import pytest
@@ -129,9 +130,47 @@ async def test_publishing_never_fails(bus: EventBus) -> None:
     bus.publish("Not A Topic")
     bus.publish("big", {"text": "x" * 20_000})
     bus.publish("odd", {"value": object()})
+    bus.publish("a." * 64 + "a")
+    for topic, data in ((None, None), ("a", 5), ("a", [1]), ("a", {1: 2}), ("a", {"text": "\ud800"})):
+        bus.publish(topic, data)  # type: ignore[arg-type]
     assert bus.get_metrics() == {
-        "published": 0, "received": 0, "dropped": 0, "refused": 3, "connected": False, "subscribers": [],
+        "published": 0, "received": 0, "dropped": 0, "refused": 9, "connected": False, "subscribers": [],
     }  # fmt: skip
+
+
+async def test_a_handler_whose_work_was_cancelled_by_others_is_called_again(bus: EventBus) -> None:
+    got: list[int] = []
+
+    async def handle(event: Event) -> None:
+        got.append(event.data["n"])
+        if event.data["n"] == 0:
+            lost = asyncio.ensure_future(asyncio.sleep(60))
+            lost.cancel()
+            await lost
+
+    subscription = bus.subscribe("#", handle)
+    for number in range(3):
+        bus.publish("n", {"n": number})
+    await eventually(lambda: got == [0, 1, 2])
+    assert (subscription.failed, subscription.handled) == (1, 2)
+
+
+async def test_what_a_publisher_or_a_subscriber_changes_is_not_seen_by_the_next(bus: EventBus) -> None:
+    got: list[dict[str, object]] = []
+    bus.subscribe("#", lambda event: event.data.clear())  # type: ignore[attr-defined]
+    bus.subscribe("#", lambda event: got.append(dict(event.data)))
+    numbers = [1]
+    bus.publish("n", {"numbers": numbers, "at": (1, 2)})
+    numbers.append(2)
+    await eventually(lambda: got)
+    assert got == [{"numbers": [1], "at": [1, 2]}]
+
+
+def test_no_pattern_is_slow_on_any_topic() -> None:
+    started = time.perf_counter()
+    assert not matches("#.a." * 40 + "b", ".".join("a" * 2_000))
+    assert matches(".".join("a" * 2_000), ".".join("a" * 2_000))
+    assert time.perf_counter() - started < 5
 
 
 async def test_events_of_another_thread_are_heard(bus: EventBus) -> None:

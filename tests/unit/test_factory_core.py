@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 
 import pytest
 
 from infrastructure.optional.factory_core import Factory, Generations
+from infrastructure.optional.factory_core import generations as generations_module
+from tests.support.waiting import eventually
 
 pytestmark = pytest.mark.anyio
 
@@ -115,3 +118,59 @@ async def test_a_configuration_of_which_one_cannot_be_made_changes_nothing() -> 
     assert not made["one"].closed
     assert pool.get_metrics() == {"generations": 1, "objects": 1}
     await pool.close()
+
+
+async def test_what_was_made_before_one_could_not_be_is_closed() -> None:
+    made: list[Client] = []
+
+    def create(name: str, account: Account) -> Client:
+        made.append(factory().create(name, account))
+        return made[-1]
+
+    pool = Generations(create, close=Client.close)
+    async with pool.using("v1", {"same": Account("a", "1")}):
+        with pytest.raises(LookupError):
+            async with pool.using(
+                "v2", {"same": Account("a", "1"), "one": Account("a", "2"), "two": Account("nobody's", "")}
+            ):
+                pass
+        await eventually(lambda: [client.closed for client in made] == [0, 1])
+    await pool.close()
+
+
+async def test_a_user_that_is_cancelled_while_the_old_ones_close_leaves_nothing_open() -> None:
+    closing, may_close, closed = asyncio.Event(), asyncio.Event(), list[str]()
+
+    async def close(client: Client) -> None:
+        closing.set()
+        await may_close.wait()
+        closed.append(f"{client.name}{client.account.key}")
+
+    async def use(version: str) -> None:
+        async with pool.using(version, {name: Account("a", version) for name in ("one", "two")}):
+            pass
+
+    pool = Generations(factory().create, close=close)
+    await use("1")
+    user = asyncio.create_task(use("2"))
+    await closing.wait()
+    user.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await user
+    may_close.set()
+    await eventually(lambda: sorted(closed) == ["one1", "two1"])
+    await use("3")
+    assert pool.get_metrics() == {"generations": 1, "objects": 2}
+    await pool.close()
+    assert sorted(closed) == ["one1", "one2", "one3", "two1", "two2", "two3"]
+
+
+async def test_nobody_waits_long_for_an_object_that_hangs_as_it_closes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(generations_module, "CLOSE_S", 0.05)
+    monkeypatch.setattr(generations_module, "WAIT_S", 0.01)
+    pool = Generations(factory().create, close=lambda _: asyncio.sleep(60))
+    async with asyncio.timeout(5):
+        for version in ("v1", "v2", "v3"):
+            async with pool.using(version, {"one": Account("a", version)}):
+                pass
+        await pool.close()

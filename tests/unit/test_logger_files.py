@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -105,6 +106,20 @@ def test_a_file_that_somebody_takes_away_is_made_anew(tmp_path: Path, what: str)
     file.write("after")
     file.close()
     assert path.read_text() == "after\n"
+
+
+def test_a_process_whose_folder_was_deleted_shares_no_file_with_one_that_came_after(tmp_path: Path) -> None:
+    now = [0.0]
+    first, second = (RotatingFile(tmp_path / "logs", stem="s", clock=lambda: now[0]) for _ in range(2))
+    first.write("before")
+    shutil.rmtree(tmp_path / "logs")
+    second.write("second")
+    now[0] = 1.0
+    first.write("after")
+    assert (first.path, second.path) == (tmp_path / "logs" / "s.2.log", tmp_path / "logs" / "s.1.log")
+    assert [path.read_text() for path in (first.path, second.path) if path] == ["after\n", "second\n"]
+    first.close()
+    second.close()
 
 
 def test_a_folder_that_cannot_be_made_is_told_once_and_tried_again_later(tmp_path: Path) -> None:

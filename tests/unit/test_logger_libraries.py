@@ -11,7 +11,7 @@ import pytest
 from celery.worker.consumer import consumer as celery_consumer
 
 from infrastructure.base.base_logger import LogLevel
-from infrastructure.core.logger_core import bound_contextvars
+from infrastructure.core.logger_core import bound_contextvars, logger_manager
 from infrastructure.core.logger_core.libraries import level_of
 from tests.support.logs import CaughtLog, caught_log
 
@@ -36,6 +36,13 @@ def test_a_librarys_line_has_the_same_form_and_no_exception_text(log: CaughtLog)
 def test_its_words_and_figures_stay_and_texts_do_not(log: CaughtLog) -> None:
     logging.getLogger("some.library").warning("%d of %s tries took %.1f s", 2, "a prompt", 0.25)
     assert log.line["message"] == "2 of [withheld] tries took 0.2 s"
+
+
+def test_what_is_kept_out_of_its_lines_is_counted(log: CaughtLog) -> None:
+    before = logger_manager.get_metrics()
+    logging.getLogger("some.library").warning("%s and %s", "a prompt", "another")
+    after = logger_manager.get_metrics()
+    assert after["withheld"] - before["withheld"] == 2
 
 
 def test_a_message_made_at_run_time_is_told_by_its_length(log: CaughtLog) -> None:
@@ -71,6 +78,28 @@ def test_the_level_of_the_process_is_theirs(log: CaughtLog) -> None:
     logging.getLogger("some.library").debug("Unheard")
     logging.getLogger("httpx").info("Unheard, since it would print requests")
     assert log.text == ""
+
+
+def test_libraries_with_a_level_of_their_own_are_unheard_too_below_the_processs(log: CaughtLog) -> None:
+    own = logging.getLogger("some.library.with.a.level")
+    own.setLevel(logging.DEBUG)
+    logger_manager.set_log_level("error")
+    own.warning("Unheard")
+    logging.getLogger("httpx").warning("Unheard")
+    logger_manager.set_log_level("warning")
+    own.warning("Heard")
+    own.setLevel(logging.NOTSET)
+    assert log.line["message"] == "Heard"
+
+
+def test_a_logger_that_is_named_after_something_said_is_not_told(
+    log: CaughtLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # A test before this one may have loaded LiteLLM, and with it switched its loggers off.
+    monkeypatch.setattr(logging.getLogger("LiteLLM Router"), "disabled", False)
+    for name in ("a prompt of somebody's", "sk-abcdEFGH1234ijklMNOP5678", "some.library", "LiteLLM Router"):
+        logging.getLogger(name).warning("Said")
+    assert [line["module"] for line in log.lines] == ["[withheld]", "[redacted]", "some.library", "LiteLLM Router"]
 
 
 @pytest.mark.parametrize(
@@ -126,3 +155,16 @@ def test_handlers_that_libraries_brought_are_taken_away_from_a_whole_process() -
         library.warning("Said")
     assert log.line["message"] == "Said"
     assert library.handlers == []
+
+
+def test_a_brokers_address_is_told_without_its_credentials_and_its_query(log: CaughtLog) -> None:
+    text = vars(celery_consumer)["CONNECTION_ERROR"]
+    for address in ("redis://:hunter2hunter2@h:6379/0?password=x", "redis+socket:///tmp/aip-redis-1abc/redis.sock?x=y"):
+        exec(
+            "logger.error(text, address, OSError('gone'), 'later')",
+            vars(celery_consumer) | {"text": text, "address": address},
+        )
+    assert "redis://h:6379/0" in log.lines[0]["message"]
+    assert "redis+socket:///tmp/aip-redis-1abc/redis.sock" in log.lines[1]["message"]
+    assert "hunter2" not in log.text
+    assert "password" not in log.text

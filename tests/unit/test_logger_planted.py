@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import sys
 import threading
 import warnings
 from collections.abc import Callable, Iterator
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 
+from infrastructure.core.config_core import load
 from infrastructure.core.logger_core import CoreLogger, bound_contextvars, get_logger
 from infrastructure.core.logger_core.context_keys import KNOWN
 from infrastructure.core.logger_core.libraries import LibraryHandler
+from infrastructure.core.logger_core.wiring import secrets_in
 from tests.support.logs import CaughtLog, caught_log
-from tests.support.planted import PLANTS, SECRETS, found_in
+from tests.support.planted import PLANTS, SECRETS, configured, found_in
 
 LIBRARIES = (
     "root",
@@ -265,6 +269,20 @@ def test_a_secret_of_the_configuration_is_kept_out_whatever_it_looks_like() -> N
     assert log.line["context"] == {"job_id": "[redacted]", "provider": "[redacted]"}
 
 
+def test_the_credentials_of_every_url_of_a_configuration_are_kept_out_and_open_urls_are_not() -> None:
+    variables = {
+        "REDIS_URL": "redis://:p%40ssword-one@127.0.0.1:6379/0",
+        "AI_PROVIDER_CACHE_REDIS_URL": "redis://127.0.0.1:6379/1",
+        "OPENAI_API_KEY": "plainwordsecret",
+        "OPENAI_BASE_URL": "http://someone:password-two@127.0.0.1/v1?key=password-three",
+    }
+    found = set(secrets_in(load(variables).settings))
+    assert found >= {"p%40ssword-one", "p@ssword-one", "plainwordsecret", "password-two", "password-three"}
+    assert "redis://127.0.0.1:6379/1" not in found
+    assert "someone" not in found
+
+
 def test_the_search_finds_every_plant() -> None:
-    assert all(found_in(plant) for plant in PLANTS)
+    assert all(found_in(plant) and found_in(quote(plant)) and found_in(json.dumps(plant)) for plant in PLANTS)
+    assert all(found_in(secret) for secret in configured("/r.sock", "http://s").variables.values() if "qzx" in secret)
     assert (len(SECRETS), len(PLANTS)) == (25, 50)

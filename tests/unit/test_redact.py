@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import time
+from urllib.parse import quote
 
 import pytest
 
+from tests.support.planted import SECRETS, found_in
 from workers.providers.redact import MAX_CHARS, provider_text, redact
+
+UNSUPPORTED = (
+    "litellm.UnsupportedParamsError: openai does not support parameters: ['stop'], for model=gpt-5. To drop these, "
+    "set `litellm.drop_params=True` or for proxy:\n\n`litellm_settings:\n drop_params: true`\n. \n If you want to use "
+    "these params dynamically send allowed_openai_params=['stop'] in your request."
+)
 
 
 @pytest.mark.parametrize(
@@ -32,6 +41,27 @@ def test_a_secret_of_a_known_shape_is_gone(text: str, secret: str) -> None:
     assert secret not in redact(text)
 
 
+@pytest.mark.parametrize("secret", SECRETS)
+def test_none_of_the_planted_secrets_is_left_in_any_spelling(secret: str) -> None:
+    escaped = "".join(letter if letter.isalnum() else f"\\u{ord(letter):04x}" for letter in secret)
+    spellings = (secret, quote(secret, safe=""), quote(quote(secret, safe=""), safe=""), json.dumps(secret), escaped)
+    for spelling in spellings:
+        assert not found_in(redact(f"the provider said {spelling} was wrong")), spelling
+
+
+@pytest.mark.parametrize("spelling", [
+    "plain%2Fword%2Bkey%3Dof", "plain%2fword%2bkey%3dof", "plain%252Fword%252Bkey%253Dof", r"plain\/word+key=of",
+    r"plain\u002fword\u002Bkey\u003dof", "plain&#x2f;word&#x2B;key&#x3d;of",
+])  # fmt: skip
+def test_a_configured_key_is_gone_however_it_is_spelled(spelling: str) -> None:
+    assert redact(f"the key {spelling} is unknown", secrets=["plain/word+key=of"]) == "the key [redacted] is unknown"
+
+
+def test_an_id_that_a_provider_gives_to_a_request_stays() -> None:
+    said = "See req_011CSHoEeqs5C35K2UUqR7Fy, at most 4096 max tokens: 8192 were asked for, 100% of them"
+    assert redact(said) == said
+
+
 def test_a_configured_key_of_any_shape_is_gone() -> None:
     assert redact("the key plainwordsecret is unknown", secrets=["plainwordsecret"]) == "the key [redacted] is unknown"
 
@@ -51,7 +81,17 @@ def test_the_text_is_one_bounded_line() -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["sk-" * 7_000, "http://" + "a" * 20_000, "Bearer " * 3_000, '"message":"' + "\\" * 20_000]
+    "text",
+    [
+        "sk-" * 7_000,
+        "%25" * 7_000,
+        "-----BEGIN" * 2_000,
+        "a1B" * 7_000,
+        "\\\\u00" * 3_000,
+        "http://" + "a" * 20_000,
+        "Bearer " * 3_000,
+        '"message":"' + "\\" * 20_000,
+    ],
 )
 def test_a_hostile_text_takes_no_time(text: str) -> None:
     started = time.perf_counter()
@@ -68,6 +108,11 @@ def test_a_hostile_text_takes_no_time(text: str) -> None:
         ),
         ("litellm.InternalServerError: AnthropicException - gone. Handle with `litellm.InternalServerError`.", "gone"),
         ("litellm.APIError: APIError: OpenAIException - Overloaded", "Overloaded"),
+        (
+            UNSUPPORTED,
+            "openai does not support parameters: ['stop'], for model=gpt-5.",
+        ),
+        ("see litellm for more", "see litellm for more"),
         ("plain", "plain"),
         ("", ""),
     ],

@@ -215,7 +215,9 @@ def test_pointers_are_json_pointers() -> None:
 
 
 def test_the_limits_are_the_configurations() -> None:
-    small = Settings.model_validate({"limits": {"messages": 2, "max_tokens": 10}, "jobs": {"max_deadline_s": 5}})
+    small = Settings.model_validate(
+        {"limits": {"messages": 2, "max_tokens": 10}, "jobs": {"deadline_s": 5, "max_deadline_s": 5}}
+    )
     found = faults_of(body(messages=[USER] * 3, max_tokens=11, deadline_s=6), settings=small)
     assert found == {
         "messages": "expected at most 2 messages, got 3",

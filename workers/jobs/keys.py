@@ -62,6 +62,7 @@ Fields of `job:{id}` (instants in ms since 1970 by Redis; a field that says noth
 
     state, tenant, kind, model, class, flow, created, deadline     from the submit; class becomes suspect at rescue
     req                      packed request; deleted at the end, kept in a dead letter
+    rid                      id of the request that submitted it, at most 128 characters: lines of both sides share it
     meta, cfg, idem          metadata as JSON, version of the configuration (of the run, once it ran), digest in the name of the idempotency claim
     started, owner, cnonce   of the delivery that runs: since when, whose, under which claim nonce
     fence                    counter:nonce; new at each claim, held by nobody (`counter:none`) after it was taken away

@@ -77,6 +77,8 @@ class NewJob:
     metadata: dict[str, str]
     config_version: str
     idempotency: tuple[str, str] | None = None
+    request_id: str | None = None
+    """Of the HTTP request, at most 128 characters: the worker's log lines tell it too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +109,7 @@ class Claimed:
     age_ms: int
     config_version: str
     attempts: tuple[Attempt, ...] = ()
+    request_id: str | None = None
 
     @property
     def id(self) -> str:

@@ -22,12 +22,14 @@ from kombu.asynchronous import get_event_loop
 from infrastructure.core.logger_core import get_logger
 from workers.pool.bridge import Drained, Revoked
 from workers.pool.hooks import WorkerHooks, hooks_of
+from workers.pool.last_resort import LastResort
 from workers.pool.loop_thread import LoopThread
 from workers.pool.run import Run, Traced
 
 log = get_logger("ai-provider", "pool")
 
 _LOOK_S = 0.02
+_MARGIN_S = 5.0  # beyond what the steps of a shutdown are given, for those of Celery
 
 
 class TaskPool(BasePool):
@@ -50,6 +52,7 @@ class TaskPool(BasePool):
         self._outbox: deque[tuple[Callable[..., object], tuple[Any, ...]]] = deque()
         self._woken = False
         self._draining = False
+        self._last_resort = LastResort()
 
     @staticmethod
     def prepare(app: Celery, **hooks: Any) -> None:
@@ -109,11 +112,14 @@ class TaskPool(BasePool):
         run = self._runs.get(pid)
         if run is not None and not run.terminated:
             run.terminated = True
+            if self._draining:  # a cold shutdown, on top of a warm one
+                self._last_resort.within(self._end_s())
             self._loop.call(run.interrupt, Revoked() if run.task_id in state.revoked else Drained())
 
     def on_close(self) -> None:
         """Tell the runtime that a shutdown began."""
         self._draining = True
+        self._last_resort.within(self._hooks.drain_s + self._end_s())
         self._loop.drain()
 
     def on_stop(self) -> None:
@@ -122,7 +128,7 @@ class TaskPool(BasePool):
         A cold shutdown calls this from its signal handler, perhaps while the warm one waits here.
         """
         self.on_close()
-        if not self._wait(self._hooks.drain_s):
+        if not self._wait(self._end_s() if state.should_terminate else self._hooks.drain_s):
             log.warning("Drain deadline passed", context={"running": len(self._runs)})
             self._end_all()
         self._loop.stop()
@@ -172,6 +178,10 @@ class TaskPool(BasePool):
                 fn(*args)
             except Exception as exc:  # noqa: BLE001  one task's account must not spoil another's
                 log.error("A task's callback failed", exc=exc)
+
+    def _end_s(self) -> float:
+        """Return how long the end may take once nothing more is waited for."""
+        return self._hooks.grace_s + self._hooks.stop_s + _MARGIN_S
 
     def _end_all(self) -> None:
         for run in list(self._runs.values()):

@@ -6,6 +6,8 @@ import json
 import re
 from collections.abc import Iterable
 
+from infrastructure.core.logger_core.secret_shapes import KEYS
+
 MAX_CHARS = 500
 _SCANNED_CHARS = 20_000  # of a text of any length; what is shown comes from its beginning
 _GONE = "[redacted]"
@@ -18,30 +20,34 @@ _PATTERNS: tuple[tuple[re.Pattern[str], str], ...] = (
     (re.compile(r"\b(Bearer|Basic)(\s+)[A-Za-z0-9._~+/=*-]{6,}", re.IGNORECASE), rf"\1\2{_GONE}"),
     (
         re.compile(
-            r"((?:api[_-]?key|x-api-key|x-goog-api-key|authorization|access[_-]?token|secret|password)"
+            r"((?:api[_-]?key|x-api-key|x-goog-api-key|authorization|access[_-]?(?:token|key)|secret|passw(?:or)?d"
+            r"|\btoken|cookie|credential|signature)"
             r"[\"']?\s{0,3}(?:[:=]|is|provided:)\s{0,3}[\"']?)[^\s\"',;}&]{4,}",
             re.IGNORECASE,
         ),
         rf"\1{_GONE}",
     ),
-    # keys by their shape: OpenAI, Anthropic and DeepSeek (also half starred out), Google, ours, JSON web tokens
-    (re.compile(r"\b(?:sk|pk|rk)-[A-Za-z0-9_*-]{4,}"), _GONE),
-    (re.compile(r"\bAIza[0-9A-Za-z_*-]{10,}"), _GONE),
-    (re.compile(r"\baip_[A-Za-z0-9]+_[A-Za-z0-9_-]{8,}"), _GONE),
-    (re.compile(r"\beyJ[A-Za-z0-9_-]{4,}(?:\.[A-Za-z0-9_-]+){0,2}"), _GONE),
+    # whole keys by their shape, also half starred out; and forty letters and digits in which nobody reads a word
+    (KEYS, _GONE),
+    (
+        re.compile(r"\b(?=[A-Za-z0-9]{0,99}\d)(?=[A-Za-z0-9]{0,99}[A-Z])(?=[A-Za-z0-9]{0,99}[a-z])[A-Za-z0-9]{32,}"),
+        _GONE,
+    ),
 )
+# A character in a URL, in JSON, or in HTML: a key is found in every spelling when the text is read as it was meant.
+_ESCAPED = re.compile(r"%([2-7][0-9A-Fa-f])|\\{1,4}u00([2-7][0-9A-Fa-f])|&#x([2-7][0-9A-Fa-f]);|\\{1,4}(?=[/\"'])")
+_DEEPEST = 3  # times that an escape may be escaped again
 _INNER = re.compile(r'"message"\s{0,3}:\s{0,3}("(?:[^"\\]|\\.)*")')
 _PREFIX = re.compile(r"^(?:litellm\.\w+: ?|\w*(?:Error|Timeout)\w*:? ?|\w+Exception(?: \w+)? - )+")
 _INSIDE = re.compile(r",? ?url='[^']*'")  # where LiteLLM names the address that was called
-_ADVICE = re.compile(r"[.\s]*Handle with `litellm\.\w+`\.?\s*$")
-# How to have LiteLLM drop a parameter: neither ours to switch on nor the caller's.
-_SENTENCE = re.compile(r"(?<=[.!])\s+|\s*\n\s*")
-_ABOUT_LITELLM = re.compile(r"drop_params|allowed_openai_params|litellm_settings")
+_HANDLE = re.compile(r"[.\s]*Handle with `litellm\.\w+`\.?\s*$")
+_SENTENCES = re.compile(r"(?<=\.)\s+|\n")
+_ADVICE = ("litellm", "drop_params", "allowed_openai_params")  # for whoever runs LiteLLM, not for who asks a question
 
 
 def redact(text: str, *, secrets: Iterable[str] = ()) -> str:
     """Return at most `MAX_CHARS` characters of a text, in one line, without `secrets` and what looks like one."""
-    text = text[:_SCANNED_CHARS]
+    text = _plainly(text[:_SCANNED_CHARS])
     for secret in secrets:
         if len(secret) >= _MIN_SECRET_CHARS:
             text = text.replace(secret, _GONE)
@@ -49,6 +55,20 @@ def redact(text: str, *, secrets: Iterable[str] = ()) -> str:
         text = pattern.sub(replacement, text)
     text = " ".join("".join(char if char.isprintable() else " " for char in text).split())
     return text if len(text) <= MAX_CHARS else text[: MAX_CHARS - 1] + "…"
+
+
+def _plainly(text: str) -> str:
+    """Return a text with the characters that stand in it URL-encoded or escaped, of the printable ones of ASCII."""
+    for _ in range(_DEEPEST):
+        before, text = text, _ESCAPED.sub(_character, text)
+        if text == before:
+            break
+    return text
+
+
+def _character(found: re.Match[str]) -> str:
+    code = found[1] or found[2] or found[3]
+    return chr(int(code, 16)) if code else ""
 
 
 def provider_text(text: str) -> str:
@@ -61,11 +81,10 @@ def provider_text(text: str) -> str:
             said = ""
         if isinstance(said, str) and said.strip():
             return said
-    return _without_advice(_ADVICE.sub("", _PREFIX.sub("", text)).strip())
+    return _without_advice(_HANDLE.sub("", _PREFIX.sub("", text)).strip())
 
 
 def _without_advice(text: str) -> str:
-    if not _ABOUT_LITELLM.search(text):
-        return text
-    said = [one for one in _SENTENCE.split(text) if len(one) > 1 and not _ABOUT_LITELLM.search(one)]
-    return " ".join(said) or "the provider does not support a parameter of the request"
+    """Return a text without the sentences that tell how to use LiteLLM; as it is where it has no other."""
+    kept = (part for part in _SENTENCES.split(text) if not any(word in part.lower() for word in _ADVICE))
+    return " ".join(part for part in kept if part.strip(" .")) or text

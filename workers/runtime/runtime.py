@@ -9,6 +9,7 @@ from typing import Any
 
 from redis.asyncio import Redis
 
+from infrastructure.core.asyncio_core import within
 from infrastructure.core.config_core import CoreConfig, Settings
 from infrastructure.core.error_core import Retry, StoreError
 from infrastructure.core.logger_core import bound_contextvars, get_logger
@@ -147,7 +148,7 @@ class Runtime:
         """Let paid answers be written and calls be booked, hand back what is still owned, and leave the fleet."""
         await asyncio.gather(self._writer.drain(), self.provision.settle())
         try:
-            await asyncio.wait_for(self.store.retire(self.owner), timeout=5)
+            await within(self.store.retire(self.owner), 5)
         except (StoreError, TimeoutError):
             self.log.warning("Store did not hear the farewell; rescue will find what is left")
         self.events.publish(topics.WORKER_STOPPED, {"owner": self.owner})
@@ -166,7 +167,7 @@ class Runtime:
             return {"status": exc.code}
         if job is None:
             return {"status": "nothing_ready"}
-        with bound_contextvars(job_id=job.id, tenant=job.tenant):
+        with bound_contextvars(job_id=job.id, tenant=job.tenant, request_id=job.request_id):
             async with self._admission.holding(unpacked_bytes(job.request)):
                 return await self._run(job)
 

@@ -21,6 +21,7 @@ import orjson
 import zstandard
 
 from infrastructure.core.cache_core.names import Name, as_bytes
+from infrastructure.core.cache_core.scopes import instant
 
 COMPRESS_FROM = 256
 MAX_BYTES = 64_000_000
@@ -112,11 +113,18 @@ def open_sealed(name: Name, raw: bytes) -> Opened:
     if rest[:_SEAL] != _sealed(stamp, digest) or digest != _digest(name, ttl, form, body):
         raise Damaged("expected the digest of a value to be its own, got another")
     try:
-        payload = body if form == _PLAIN else _decompressor.decompress(body, max_output_size=MAX_BYTES)
-        written_ms = int(stamp.partition(b"-")[0])
+        payload, (written_ms, _) = body if form == _PLAIN else _unpacked(body), instant(stamp)
     except (zstandard.ZstdError, ValueError) as exc:
         raise Damaged("expected a value that can be unpacked, got another") from exc
+    if payload[:1] not in {_JSON, _BYTES}:
+        raise Damaged("expected a value of a kind that this version knows, got another")
     return Opened(payload=payload, stamp=stamp, written_ms=written_ms, ttl_ms=int.from_bytes(ttl, "big"))
+
+
+def _unpacked(body: bytes) -> bytes:
+    if zstandard.frame_content_size(body) > MAX_BYTES:  # `max_output_size` binds only where the frame tells no size
+        raise ValueError("expected a value to unpack to at most 64 MB, got more")
+    return _decompressor.decompress(body, max_output_size=MAX_BYTES)
 
 
 def _digest(name: Name, ttl: bytes, form: bytes, body: bytes) -> bytes:

@@ -14,6 +14,7 @@ from typing import Any
 
 from redis.asyncio import Redis
 
+from infrastructure.core.asyncio_core import within
 from infrastructure.core.cache_core.circuit import FAILURES
 from infrastructure.core.cache_core.scopes import Scope, instant, read_scope
 from infrastructure.core.logger_core import CoreLogger, where
@@ -66,8 +67,7 @@ class Listener:
         pause = FIRST_PAUSE_S
         while True:
             try:
-                async with asyncio.timeout(ANSWER_S):
-                    await self._check()
+                await self._check()
                 pause = FIRST_PAUSE_S
                 while True:
                     await self._read()
@@ -80,26 +80,22 @@ class Listener:
 
     async def _read(self) -> None:
         position = self._position or _START
-        async with asyncio.timeout(ANSWER_S):
-            answer = await self._redis.xread({self._key: position}, count=COUNT, block=BLOCK_MS)
+        asked = self._redis.xread({self._key: position}, count=COUNT, block=BLOCK_MS)
+        answer = await within(asked, ANSWER_S)
         entries = _entries(answer)
         for entry_id, fields in entries:
             self._on_change(read_scope(fields), entry_id)
             self._position = entry_id
             self._first_heard = self._first_heard or entry_id
         if len(entries) >= COUNT or self._clock() >= self._next_check:
-            async with asyncio.timeout(ANSWER_S):
-                await self._check()
+            await self._check()
         if len(entries) < COUNT:
             self.believed_until = self._clock() + BELIEVE_S
             await asyncio.sleep(GATHER_S)
 
     async def _check(self) -> None:
         """Compare where we stand with the ends of the log."""
-        async with self._redis.pipeline(transaction=True) as pipe:
-            pipe.xrange(self._key, count=1)
-            pipe.xrevrange(self._key, count=1)
-            oldest, newest = await pipe.execute()
+        oldest, newest = await within(self._ends(), ANSWER_S)
         first, last = (oldest[0][0], newest[0][0]) if oldest else (_START, _START)
         if self._position is None or self._missed(first, last):
             self._position = last
@@ -108,6 +104,12 @@ class Listener:
         self._next_check = self._clock() + CHECK_S
         if self._position == last:
             self.believed_until = self._clock() + BELIEVE_S
+
+    async def _ends(self) -> Any:
+        async with self._redis.pipeline(transaction=True) as pipe:
+            pipe.xrange(self._key, count=1)
+            pipe.xrevrange(self._key, count=1)
+            return await pipe.execute()
 
     def _missed(self, first: bytes, last: bytes) -> bool:
         """Say whether the log ends before our place, or has lost what it had at the last check or right after it."""

@@ -57,7 +57,7 @@ class Memory:
     """
 
     def __init__(self, *, max_entries: int, max_bytes: int, clock: Callable[[], float]) -> None:
-        self._sketch = FrequencySketch(max_entries)
+        self._sketch = FrequencySketch(min(max_entries, max_bytes // SLOT_BYTES))  # more have no room anyway
         self.max_entries, self.max_bytes = max_entries, max_bytes
         room = max(0, max_bytes - self._sketch.bytes)
         self._window_room, self._window_entries = int(room * WINDOW), max(1, int(max_entries * WINDOW))

@@ -18,6 +18,7 @@ from infrastructure.core.cache_core.scopes import Marks
 
 BATCH = 256
 AT_ONCE = 4
+AHEAD_MS = 1_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,8 +32,9 @@ class Read:
 
 
 Found: TypeAlias = Read | None
-Ask: TypeAlias = Callable[[Sequence[Name]], Awaitable[list[Found]]]
-Bound: TypeAlias = Callable[[Awaitable[list[Found]]], Awaitable[list[Found]]]
+Asked: TypeAlias = Awaitable[list[Found]]
+Ask: TypeAlias = Callable[[Sequence[Name]], Asked]
+Bound: TypeAlias = Callable[[Asked], Asked]
 
 
 class Reads:
@@ -122,9 +124,10 @@ class Batch:
             hidden = self._marks.hide(name, opened.stamp)
         except Damaged:
             return Read(None)
-        # A clock of Redis that was set back must not make a value live for longer than its whole ttl.
         age_ms = max(0, now_ms - opened.written_ms)
         left_ms = opened.ttl_ms - age_ms
+        if opened.written_ms - now_ms > AHEAD_MS:  # Redis's clock was set back: only Redis knows when its time is over
+            left_ms = min(left_ms, AHEAD_MS)
         if hidden or left_ms <= 0:
             return None
         return Read(opened.payload, opened.stamp, age_ms / 1_000, left_ms / 1_000)

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable
 from dataclasses import dataclass
-from functools import partial
 from typing import Any, TypeVar
 
 from redis.asyncio import Redis
 from redis.exceptions import OutOfMemoryError
 
+from infrastructure.core.asyncio_core import within
 from infrastructure.core.cache_core import scripts
+from infrastructure.core.cache_core.changes import Change, Changes
 from infrastructure.core.cache_core.circuit import FAILURES, Circuit
 from infrastructure.core.cache_core.envelope import seal
 from infrastructure.core.cache_core.names import Name, Names
@@ -22,6 +22,8 @@ from infrastructure.core.logger_core import CoreLogger
 T = TypeVar("T")
 
 MAX_TTL_MS = 604_800_000
+REFUSED = b""
+_START = b"0-0"
 OWED = 1_000
 """Changes remembered for a Redis that is away; with more, all that it holds is given up when it is back."""
 
@@ -34,7 +36,7 @@ class Troubles:
     skipped: int = 0
     """Reads and changes that were not tried, since Redis is away."""
     impatient: int = 0
-    """Reads that were given up because they took too long, while Redis answered others."""
+    """Reads that were given up, and changes that nobody waited for any longer, while Redis answered others."""
 
 
 class Remote:
@@ -50,10 +52,9 @@ class Remote:
         self._patience_s = patience_s
         self._marks = Marks()
         self._reads = Reads(Batch(redis, names, self._marks), self._bounded, patience_s=patience_s)
-        self._write, self._delete, self._mark = map(
-            redis.register_script, (scripts.WRITE, scripts.DELETE, scripts.MARK)
-        )
+        self._changes = Changes(redis, bounded=self._bounded, on_failure=self._owe, patience_s=patience_s)
         self._owed: set[Scope] = set()
+        self._paying = False
         self.circuit = Circuit(self._pay, log=log)
         self.troubles = Troubles()
 
@@ -68,58 +69,72 @@ class Remote:
             self.troubles.impatient += 1
             return None
 
-    async def write(self, name: Name, payload: bytes, *, ttl_ms: int) -> bytes | None:
-        """Keep a value and tell everybody; return the change's entry in the log, None when it could not be done."""
+    async def last_change(self) -> bytes | None:
+        """Return the newest entry in the log; None when Redis does not tell."""
+        if self.circuit.open:
+            return None
+        try:
+            newest: Any = await self._bounded(self._redis.xrevrange(self._names.log, count=1))
+        except FAILURES:
+            return None
+        return newest[0][0] if newest else _START
+
+    async def write(self, name: Name, payload: bytes, *, ttl_ms: int, since: bytes | None = None) -> bytes | None:
+        """Keep a value and tell everybody; return the change's entry in the log, None when it could not be done.
+
+        With `since`, an entry in the log: not when the value was changed after it, and then `REFUSED` is returned.
+        """
         scope = Scope(name[0], name[1])
         digest, rest = seal(name, payload, ttl_ms)
-        arguments: list[int | bytes] = [ttl_ms, digest, rest, *scope.fields()]
+        arguments: list[int | bytes] = [ttl_ms, digest, rest, since or b"", *scope.fields()]
         keys = [self._names.log, self._names.entry(name)]
         try:
-            return await self._change(partial(self._write, keys=keys, args=arguments), scope)
+            return await self._change(Change(scope, scripts.WRITE, keys, arguments))
         except OutOfMemoryError:
             await self.forget(scope)
             return None
 
     async def forget(self, scope: Scope) -> bytes | None:
         """Forget a scope's values and tell everybody; the entry in the log, None when it could not be done."""
-        return await self._change(partial(self._forget, scope), scope)
+        return await self._change(self._forgetting(scope))
 
     async def close(self) -> None:
         """End what runs in the background."""
         await self.circuit.close()
         await self._reads.close()
+        await self._changes.close()
 
-    def _forget(self, scope: Scope) -> Awaitable[Any]:
+    def _forgetting(self, scope: Scope) -> Change:
         names = self._names
         if scope.key is not None and scope.namespace is not None:
             entry = names.entry((scope.namespace, scope.key))
-            return self._delete(keys=[names.log, entry], args=scope.fields())
-        return self._mark(
-            keys=[names.log, names.marks, names.marked], args=[MAX_TTL_MS, mark_name(scope), *scope.fields()]
-        )
+            return Change(scope, scripts.DELETE, [names.log, entry], [*scope.fields()])
+        keys = [names.log, names.marks, names.marked]
+        return Change(scope, scripts.MARK, keys, [MAX_TTL_MS, mark_name(scope), *scope.fields()])
 
-    async def _change(self, script: Callable[[], Awaitable[Any]], scope: Scope) -> bytes | None:
-        if self.circuit.open:
+    async def _change(self, change: Change) -> bytes | None:
+        if self.circuit.open and not self._paying:
             self.troubles.skipped += 1
-            self._owe(scope)
+            self._owe(change.scope)
             return None
         try:
-            entry_id: bytes = await self._bounded(script())
-        except OutOfMemoryError:
-            raise
-        except FAILURES:
-            self._owe(scope)
+            answer = await self._changes.make(change)
+        except TimeoutError:
+            self.troubles.impatient += 1
             return None
-        return entry_id
+        if isinstance(answer, OutOfMemoryError):
+            self.troubles.failed += 1
+            raise answer
+        return answer
+
+    async def _alone(self, change: Change) -> None:
+        asked: Any = self._redis.eval(change.script, len(change.keys), *change.keys, *change.args)
+        await asked
 
     async def _bounded(self, work: Awaitable[T]) -> T:
         """Return what Redis answers; a failure opens the circuit."""
         try:
-            async with asyncio.timeout(self._patience_s):
-                return await work
-        except OutOfMemoryError:
-            self.troubles.failed += 1
-            raise
+            return await within(work, self._patience_s)
         except FAILURES as exc:
             self.troubles.failed += 1
             self.circuit.trip(exc)
@@ -131,8 +146,16 @@ class Remote:
             self._owed = {Scope()}
 
     async def _pay(self) -> None:
-        """See that Redis is there, and do what is owed."""
+        """See that Redis is there, and do what is owed. What is changed meanwhile is not owed any more, but done at once."""
         await self._redis.ping()
-        for scope in tuple(self._owed):
-            await self._forget(scope)
-            self._owed.discard(scope)
+        self._paying = True
+        try:
+            while self._owed:
+                scope = self._owed.pop()  # before it is paid: it may come to be owed again meanwhile
+                try:
+                    await self._alone(self._forgetting(scope))
+                except BaseException:
+                    self._owe(scope)
+                    raise
+        finally:
+            self._paying = False

@@ -46,6 +46,7 @@ def read_scope(fields: Mapping[bytes, bytes]) -> Scope:
 
 
 Instant = tuple[int, int]
+_NEVER = (2**64, 0)
 
 
 def instant(entry_id: bytes) -> Instant:
@@ -70,9 +71,12 @@ class Marks:
         self._scopes: list[tuple[Scope, Instant]] = []
 
     def learn(self, known: bytes, rows: Mapping[Any, Any]) -> None:
-        """Take over what Redis holds: `known` is the id of the last mark, `rows` scope -> id."""
+        """Take over what Redis holds: `known` is the id of the last mark, `rows` scope -> id.
+
+        A row that cannot be read may be a mark of any scope, made when the last one was.
+        """
         self.known = known
-        self._scopes = [(_scope(text), instant(entry_id)) for text, entry_id in rows.items()]
+        self._scopes = [_mark(text, entry_id) or (Scope(), _mark_time(known)) for text, entry_id in rows.items()]
 
     def hide(self, name: Name, stamp: bytes) -> bool:
         """Say whether a value that was written at `stamp` is not to be believed."""
@@ -85,6 +89,20 @@ class Marks:
 def mark_name(scope: Scope) -> bytes:
     """Return a scope as the name of a mark."""
     return b"*" if scope.namespace is None else as_bytes(f"{scope.namespace}:{scope.prefix}")
+
+
+def _mark(text: bytes, entry_id: bytes) -> tuple[Scope, Instant] | None:
+    try:
+        return _scope(text), instant(entry_id)
+    except ValueError:
+        return None
+
+
+def _mark_time(entry_id: bytes) -> Instant:
+    try:
+        return instant(entry_id)
+    except ValueError:
+        return _NEVER
 
 
 def _scope(text: bytes) -> Scope:

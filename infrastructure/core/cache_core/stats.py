@@ -46,9 +46,3 @@ class Stats:
         """Return the time that L1 saved against asking Redis each time; None before Redis was asked."""
         l1, l2 = self.latency["l1"], self.latency["l2"]
         return l1.count * (l2.sum_ms / l2.count) - l1.sum_ms if l2.count else None
-
-
-def spread(values: Histogram) -> dict[str, float | int | None]:
-    """Return count, mean and percentiles (ms); None where nothing was counted."""
-    percentiles = {f"p{part}_ms": values.percentile(part / 100) for part in (50, 95, 99)}
-    return {"count": values.count, "average_ms": values.average(), **percentiles}

@@ -16,10 +16,11 @@ from infrastructure.core.cache_core.flights import Flights
 from infrastructure.core.cache_core.listener import Listener
 from infrastructure.core.cache_core.memory import Entry, Memory
 from infrastructure.core.cache_core.names import Name, Names
-from infrastructure.core.cache_core.remote import Remote
+from infrastructure.core.cache_core.remote import REFUSED, Remote
 from infrastructure.core.cache_core.scopes import Scope
-from infrastructure.core.cache_core.stats import Stats, spread
+from infrastructure.core.cache_core.stats import Stats
 from infrastructure.core.logger_core import CoreLogger
+from infrastructure.core.performance_core.histogram import spread
 
 SWEEP_S = 5.0
 SWEPT_AT_ONCE = 1_000
@@ -61,11 +62,13 @@ class Tiers:
         self.flights = Flights()
         self.stats = Stats()
 
-    async def start(self) -> None:
-        """Begin to hear other processes, and to sweep."""
+    def begin(self) -> None:
+        """Begin to hear other processes, and to sweep; on a running event loop."""
         if self._tasks:
             return
         self._tasks = [asyncio.create_task(self._sweep(), name="cache-sweep")]
+        if self._remote is not None:
+            self._remote.circuit.start()
         if self._redis is not None and self._remote is not None:
             self._listener = Listener(
                 self._redis,
@@ -95,26 +98,29 @@ class Tiers:
         began = time.perf_counter()
         entry = self._memory.get(name)
         if entry is not None and self._believes_memory():
-            now = self._clock()
-            hit = Hit(entry.payload, "l1", now - entry.written, entry.until - now)
-            self.stats.hit("l1", latency_ms=(time.perf_counter() - began) * 1_000, age_s=hit.age_s)
-            return hit
+            return self._hit(entry, began)
         found = await self._fetch(name) if self._keep_remote else None
-        latency_ms = (time.perf_counter() - began) * 1_000
-        if found is None:
-            self.stats.miss(latency_ms=latency_ms)
-        else:
-            self.stats.hit("l2", latency_ms=latency_ms, age_s=found.age_s)
-        return found
+        if found is not None:
+            self.stats.hit("l2", latency_ms=(time.perf_counter() - began) * 1_000, age_s=found.age_s)
+            return found
+        if entry is not None and self._away() and (entry := self._memory.get(name)) is not None:
+            return self._hit(entry, began)  # Redis went away while it was asked
+        self.stats.miss(latency_ms=(time.perf_counter() - began) * 1_000)
+        return None
+
+    def _hit(self, entry: Entry, began: float) -> Hit:
+        now = self._clock()
+        hit = Hit(entry.payload, "l1", now - entry.written, entry.until - now)
+        self.stats.hit("l1", latency_ms=(time.perf_counter() - began) * 1_000, age_s=hit.age_s)
+        return hit
 
     def _believes_memory(self) -> bool:
         """Say whether L1 may be served: nobody listens, others are heard, or Redis is away so that nobody can be."""
         listener = self._listener
-        return (
-            listener is None
-            or self._clock() < listener.believed_until
-            or (self._remote is not None and self._remote.circuit.open)
-        )
+        return listener is None or self._clock() < listener.believed_until or self._away()
+
+    def _away(self) -> bool:
+        return self._remote is not None and self._remote.circuit.open
 
     async def _fetch(self, name: Name) -> Hit | None:
         """Read from Redis and keep in memory, for no longer than it lives there."""
@@ -130,13 +136,19 @@ class Tiers:
                 self._put(name, found.payload, age_s=found.age_s, left_s=found.left_s, stamp=found.stamp)
             return Hit(found.payload, "l2", found.age_s, found.left_s)
 
-    async def keep(self, name: Name, payload: bytes, ttl_s: float) -> bool:
-        """Keep a payload in both tiers; False when neither took it."""
+    async def last_change(self) -> bytes | None:
+        """Return the last change of all, for `keep`; None where Redis keeps nothing or does not tell."""
+        return await self._remote.last_change() if self._keep_remote and self._remote is not None else None
+
+    async def keep(self, name: Name, payload: bytes, ttl_s: float, *, since: bytes | None = None) -> bool:
+        """Keep a payload in both tiers, unless anybody changed the value after `since`; False when neither took it."""
         self.stats.sets += 1
         if not self._keep_remote or self._remote is None:
             return self._put(name, payload, left_s=ttl_s)
         with self.flights.over(name) as flight:
-            stamp = await self._remote.write(name, payload, ttl_ms=math.ceil(ttl_s * 1_000))
+            stamp = await self._remote.write(name, payload, ttl_ms=math.ceil(ttl_s * 1_000), since=since)
+            if stamp == REFUSED:
+                return False
             if not flight.lets(stamp):
                 return stamp is not None
             if stamp is not None:
@@ -186,13 +198,13 @@ class Tiers:
                 self._memory.drop_expired(names[start : start + SWEPT_AT_ONCE])
                 await asyncio.sleep(0)
 
-    def figures(self) -> dict[str, Any]:
-        """Return what happened since the start; times in ms, ages too."""
+    def figures(self, *, buckets: bool = False) -> dict[str, Any]:
+        """Return what happened since the start; times in ms, ages too, with `buckets` as histograms that merge."""
         memory, stats, remote = self._memory, self.stats, self._remote
         state = "none" if remote is None else "away" if remote.circuit.open else "there"
         return {
             **stats.hits(),
-            "latency": {tier: spread(values) for tier, values in stats.latency.items()},
+            "latency": {tier: spread(values, buckets=buckets) for tier, values in stats.latency.items()},
             "efficiency": {"saved_ms": stats.saved_ms()},
             "size": {
                 "entries": len(memory), "max_entries": memory.max_entries,
@@ -201,7 +213,7 @@ class Tiers:
             "evictions": {"evicted": memory.counts.evicted, "not_admitted": memory.counts.refused},
             "ttl": {
                 "expired": memory.counts.expired,
-                "expired_unread": memory.counts.expired_unread, "age_at_hit": spread(stats.age),
+                "expired_unread": memory.counts.expired_unread, "age_at_hit": spread(stats.age, buckets=buckets),
             },
             "changes": {
                 "sets": stats.sets, "deletes": stats.deletes, "invalidations": stats.invalidations,

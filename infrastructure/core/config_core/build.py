@@ -16,7 +16,7 @@ import orjson
 from pydantic import SecretStr, ValidationError
 
 from infrastructure.base.base_config import Environment
-from infrastructure.core.config_core import rules
+from infrastructure.core.config_core import rules, texts
 from infrastructure.core.config_core.faults import Fault, did_you_mean
 from infrastructure.core.config_core.merge import File, Merged, Said, read_all
 from infrastructure.core.config_core.names import PROVIDER_LEAF_DEPTH, all_keys, provider_keys
@@ -24,11 +24,19 @@ from infrastructure.core.config_core.settings import Provider, ProviderKind, Set
 from infrastructure.core.config_core.sources import SECRETS, Sources
 from infrastructure.core.error_core import ConfigError
 
+ENVIRONMENT = "environment"
 SANDBOX_PRICES = {
     "sandbox-small": {"input": 0.15, "output": 0.60},
     "sandbox-large": {"input": 2.50, "output": 10.0},
     "sandbox-claude": {"input": 1.0, "output": 5.0},
 }
+
+_EXPECTED = {
+    "greater_than_equal": "expected at least {ge}", "greater_than": "expected more than {gt}",
+    "less_than_equal": "expected at most {le}", "less_than": "expected less than {lt}",
+    "string_pattern_mismatch": "expected a text that matches {pattern}",
+    "string_too_long": "expected at most {max_length} characters", "string_too_short": "expected at least {min_length} characters",
+}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +82,12 @@ def loaded_of(merged: Merged, problems: list[str]) -> Loaded:
     Raises:
         ConfigError: `problems` is not empty, or the values break a rule.
     """
-    return Loaded(build(merged, problems), merged.origins, merged.said, merged.files)
+    origins, said = merged.origins, merged.said
+    settings = build(merged, problems)
+    if where := merged.environment_from:
+        said = {ENVIRONMENT: ((merged.environment.value, where),), **said}
+        origins = {ENVIRONMENT: where, **origins}
+    return Loaded(settings, origins, said, merged.files)
 
 
 def build(merged: Merged, problems: list[str]) -> Settings:
@@ -90,6 +103,7 @@ def build(merged: Merged, problems: list[str]) -> Settings:
     if isinstance(providers, dict) and "enabled" in providers:
         providers["enabled"] = _names(providers["enabled"])
     problems += rules.faults(tree, origins)
+    problems += texts.faults(merged.flat)
     if isinstance(providers, dict):
         tree["enabled"] = providers.pop("enabled", ())
     tree["environment"] = merged.environment
@@ -105,14 +119,17 @@ def build(merged: Merged, problems: list[str]) -> Settings:
 
 
 def fingerprint(settings: Settings) -> str:
-    """Return the configuration's hash: 12 hex digits over every value, secrets included but not recoverable."""
+    """Return the configuration's hash: 12 hex digits over every value, secrets included but not recoverable.
+
+    But for `service.id`: by that alone the processes of one fleet differ, and they are to agree on what a job runs under.
+    """
 
     def reveal(value: object) -> object:
         if isinstance(value, SecretStr):
             return hashlib.sha256(value.get_secret_value().encode()).hexdigest()
         raise TypeError
 
-    plain = settings.model_dump(exclude={"version"})
+    plain = settings.model_dump(exclude={"version": True, "service": {"id"}})
     return hashlib.sha256(orjson.dumps(plain, reveal, orjson.OPT_SORT_KEYS)).hexdigest()[:12]
 
 
@@ -154,13 +171,23 @@ def _sentence(error: Any, origins: Mapping[str, str]) -> Fault:
     """Say one fault with its key and layer, and for an unknown key the nearest known one; never with the value."""
     parts = [str(part) for part in error["loc"]]
     key = ".".join(["providers.enabled", *parts[1:]] if parts[0] == "enabled" else parts)
+    if error["type"] == "crossed":
+        key, other = (f"{key}.{error['ctx'][name]}" for name in ("field", "other"))
+        return Fault(error["msg"], key=key, layer=origins.get(key) or origins.get(other, ""), code="contradiction")
     layer = origins.get(key) or next((where for path, where in origins.items() if _within(key, path)), "")
     if error["type"] != "extra_forbidden":
-        return Fault(error["msg"], key=key, layer=layer)
+        return Fault(_expected(error), key=key, layer=layer, code=error["type"])
     known = [*all_keys([]), *Settings.model_fields]
     if parts[0] == "providers" and len(parts) >= PROVIDER_LEAF_DEPTH:
         known = provider_keys([parts[1]])
-    return Fault(f"no such setting{did_you_mean(key, known)}", key=key, layer=layer)
+    return Fault(f"no such setting{did_you_mean(key, known)}", key=key, layer=layer, code="unknown")
+
+
+def _expected(error: Any) -> str:
+    """Say what was expected; pydantic's own words where there are none of ours."""
+    if words := _EXPECTED.get(error["type"]):
+        return words.format_map(error["ctx"])
+    return str(error["msg"]).replace("Input should be", "expected", 1)
 
 
 def _within(key: str, path: str) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -17,7 +17,7 @@ from infrastructure.core.config_core.names import (
 )
 from infrastructure.core.config_core.settings import Provider
 from infrastructure.core.config_core.sources import Sources
-from infrastructure.core.config_core.trees import ABSENT, find, schema, shown, tree_of
+from infrastructure.core.config_core.trees import ABSENT, MASK, find, schema, shown, shown_secret, tree_of
 
 DEFAULT = "default"
 _RANGE = {
@@ -52,9 +52,11 @@ def explain_key(key: str, loaded: Loaded, *, sources: Sources | None = None) -> 
     if value is ABSENT or (isinstance(value, dict) and not is_table(key)):
         return None
     described = _described(key)
-    said = next((loaded.said[path] for path in loaded.said if key == path or key.startswith(f"{path}.")), ())
+    said = loaded.said[path] if (path := nearest(key, loaded.said)) else ()
     providers, sources = loaded.settings.providers, sources or Sources()
-    names = own_variables(sources, providers) | provider_variables(providers) | dict(sources.common)
+    own = own_variables(sources, providers) | provider_variables(providers)
+    names = own | dict(sources.common)
+    said = tuple(_with_losers(key, said, sources.variables(), own))
     return Explanation(
         key=key,
         value=shown(key, value),
@@ -67,6 +69,25 @@ def explain_key(key: str, loaded: Loaded, *, sources: Sources | None = None) -> 
         variables=tuple(variables_of(key, names)),
         secrets=tuple(name.lower() for name in variables_of(key, secret_names(sources, providers))),
     )
+
+
+def _with_losers(
+    key: str, said: Iterable[tuple[Any, str]], environ: Mapping[str, str], own: Mapping[str, str]
+) -> Iterator[tuple[Any, str]]:
+    """Yield what the layers say, and before a variable those of its layer that it takes precedence over."""
+    for value, origin in said:
+        winner = origin.partition(" ")[2] if origin.startswith("variable ") else ""
+        if winner in own:
+            for name in variables_of(key, own):
+                if name != winner and (text := environ.get(name, "").strip()):
+                    yield text, f"variable {name} (gives way to {winner})"
+        yield value, origin
+
+
+def nearest(key: str, paths: Iterable[str]) -> str | None:
+    """Return the path that says most of a key: its own, or that of the innermost table around it."""
+    around = (path for path in paths if key == path or key.startswith(f"{path}."))
+    return max(around, key=len, default=None)
 
 
 def _described(key: str) -> dict[str, Any]:
@@ -105,5 +126,5 @@ def _allowed(described: Mapping[str, Any]) -> Iterator[str]:
 def _masked(key: str, value: Any, described: Mapping[str, Any]) -> str:
     """Return what a layer says; of a secret it is plain text there, so the schema tells that it is one."""
     if any(one.get("format") == "password" for one in described.get("anyOf", [described])):
-        return shown(key, value) if key.endswith("url") and isinstance(value, str) else "********"
+        return shown_secret(key, value) if isinstance(value, str) else MASK
     return shown(key, value)

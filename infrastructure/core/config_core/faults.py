@@ -8,20 +8,24 @@ from typing import Self
 
 
 class Fault(str):
-    """One sentence, `key: what is wrong (layer)`; either may be empty where it is not known."""
+    """One sentence, `key: what is wrong (layer)`; either may be empty where it is not known.
 
-    __slots__ = ("key", "layer")
+    `code` is the kind of fault in one word, for a log line that may hold no sentence made at run time.
+    """
 
+    __slots__ = ("code", "key", "layer")
+
+    code: str
     key: str
     layer: str
 
-    def __new__(cls, text: str, *, key: str = "", layer: str = "") -> Self:
+    def __new__(cls, text: str, *, key: str = "", layer: str = "", code: str = "invalid") -> Self:
         """Return the sentence made of its parts."""
         sentence = f"{key}: {text}" if key else text
         fault = super().__new__(
             cls, f"{sentence} ({layer})" if layer and key else f"{layer}: {text}" if layer else sentence
         )
-        fault.key, fault.layer = key, layer
+        fault.key, fault.layer, fault.code = key, layer, code
         return fault
 
 

@@ -14,6 +14,7 @@ FIXED = frozenset({
     "service",  # the address that is listened on, the secret of the keys
     "logging.output_dir",
     "redis",
+    "scaling",  # `up` starts with it
     "jobs.result_ttl_s", "jobs.heartbeat_s", "jobs.lease_s", "jobs.max_deaths",  # the store and the lease hold them
     "worker.concurrency", "worker.drain_s", "worker.liveness_file", "worker.soft_limit_s", "worker.hard_limit_s",
     "cache.redis_url", "cache.dir", "cache.l1_entries", "cache.l1_bytes",

@@ -89,6 +89,13 @@ def is_table(key: str) -> bool:
     )
 
 
+def table_of(key: str) -> str | None:
+    """Return the table of open names that a dotted key is an entry of, None for any other key."""
+    parts = key.split(".")
+    heads = (".".join(parts[:length]) for length in range(1, len(parts)))
+    return next((head for head in heads if is_table(head)), None)
+
+
 def is_list(key: str) -> bool:
     """Say whether a key holds a list, which a variable gives with commas."""
     parts = key.split(".")

@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from infrastructure.core.config_core.core_config import CoreConfig
+from infrastructure.core.config_core.nearby import near_misses
+from infrastructure.core.config_core.reporting import Reports
 from infrastructure.core.config_core.watcher import Watcher
 from infrastructure.core.logger_core.wiring import apply_settings
 
@@ -19,6 +21,8 @@ def following(config: CoreConfig) -> Iterator[Watcher]:
     """
     reloader = config.reloader
     reloader.keep_fixed()
+    for variable, near in near_misses(config.settings, reloader.sources):
+        Reports(config.service_name).near_miss(variable, near)
     undo = reloader.subscribe(lambda change: apply_settings(change.new))
     with Watcher(reloader) as watcher:
         on_hangup(watcher)

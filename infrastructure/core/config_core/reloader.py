@@ -15,12 +15,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from infrastructure.core.config_core.build import Loaded, fingerprint, loaded_of
+from infrastructure.core.config_core.build import Loaded, fingerprint
 from infrastructure.core.config_core.faults import Fault
 from infrastructure.core.config_core.fixed import changed_keys, keeping
-from infrastructure.core.config_core.layers import flatten
-from infrastructure.core.config_core.merge import Merged, with_overrides
 from infrastructure.core.config_core.metrics import Counts
+from infrastructure.core.config_core.overriding import added_by, overridden
 from infrastructure.core.config_core.reporting import Reports
 from infrastructure.core.config_core.settings import Settings
 from infrastructure.core.config_core.snapshot import Holdings, Snapshot
@@ -135,17 +134,9 @@ class Reloader:
             ConfigError: there is no such key, or it cannot have this value.
         """
         with self._changing:
-            added = dict(flatten({key: value})) if isinstance(value, dict) else {key: value}
-            overrides = {**self._overrides, **added}
-            self._put(self._candidate(lambda: self._overridden(overrides)), overrides)
-
-    def _overridden(self, overrides: dict[str, Any]) -> Loaded:
-        loaded = self.current.loaded
-        below = {
-            key: kept for key, said in loaded.said.items() if (kept := said[: len(said) - (key in self._overrides)])
-        }
-        merged = Merged(self.current.settings.environment, below, loaded.files)
-        return loaded_of(with_overrides(merged, overrides), [])
+            current, replaced = self.current, self._overrides
+            overrides = {**replaced, **added_by(key, value, current.tree)}
+            self._put(self._candidate(lambda: overridden(current, replaced, overrides)), overrides)
 
     def _candidate(self, load: Callable[[], Loaded]) -> Snapshot:
         """Load, pin what is fixed, and build on trial.
@@ -173,7 +164,9 @@ class Reloader:
                 raise
             except Exception as exc:
                 name = getattr(check, "__qualname__", "check")
-                raise ConfigError([Fault(f"could not be built from: {type(exc).__name__}", layer=name)]) from exc
+                raise ConfigError(
+                    [Fault(f"could not be built from: {type(exc).__name__}", layer=name, code="not_built")]
+                ) from exc
 
     def _put(self, candidate: Snapshot, overrides: dict[str, Any]) -> None:
         """Make the candidate the current snapshot, then tell of it."""

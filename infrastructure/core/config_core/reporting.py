@@ -20,22 +20,35 @@ class Reports:
     def changed(self, old: Snapshot, new: Snapshot, keys: Sequence[str]) -> None:
         """Tell of a swap."""
         context = {"old_version": old.version, "new_version": new.version, "count": len(keys)}
-        self._log().info("Configuration has changed", context=context)
+        self._log().info("Configuration has changed", context={**context, "changed": list(keys[:LISTED])})
         for key in keys[:LISTED]:
             origin = new.loaded.origins.get(key, "default")
-            self._log().info("Setting has changed", context={"setting": key, "layer": _word(origin)})
+            self._log().debug("Setting has changed", context={"setting": key, "layer": _word(origin)})
 
     def refused(self, problems: Sequence[str]) -> None:
         """Tell of each fault of a configuration that was not taken."""
         for problem in problems[:LISTED]:
-            key, layer = (problem.key, problem.layer) if isinstance(problem, Fault) else ("", "")
-            context = {"setting": key, "layer": _word(layer)}
-            self._log().error("Configuration was refused, the old one stays: see `config check`", context=context)
+            fault = problem if isinstance(problem, Fault) else Fault(problem)
+            context = {"setting": fault.key, "layer": _word(fault.layer), "code": fault.code}
+            if fault.code == "cut":
+                self._log().error(
+                    "Configuration was refused, the old one stays: the file may have been cut while it was written; if its "
+                    "change is meant, begin the file with a line --- and end it with a line ...",
+                    context=context,
+                )
+            else:
+                self._log().error("Configuration was refused, the old one stays: see `config check`", context=context)
 
     def waits(self, keys: Sequence[str]) -> None:
         """Tell which settings wait for the next start."""
         for key in keys[:LISTED]:
             self._log().warning("Setting takes effect at the next start", context={"setting": key})
+
+    def near_miss(self, variable: str, near: str) -> None:
+        """Tell of a variable that sets nothing and is nearly one that would."""
+        self._log().warning(
+            "A variable sets nothing, and is nearly a setting's", context={"setting": variable, "name": near}
+        )
 
     def retired(self, version: str) -> None:
         """Tell that nobody works under a configuration any more that was replaced."""
@@ -51,5 +64,7 @@ class Reports:
 
 def _word(layer: str) -> str:
     """Return a layer as one word: a file's name, or `variable:AI_PROVIDER_PORT`."""
-    kind, _, name = layer.rpartition(" ")
-    return f"{kind}:{name.rpartition('/')[2]}" if kind else name.rpartition("/")[2]
+    if not layer.startswith(("variable ", "secret ")):
+        return layer.replace(" ", "-") if "/" not in layer else layer.rpartition("/")[2]
+    kind, _, name = layer.partition(" ")
+    return f"{kind}:{name.rpartition('/')[2]}"

@@ -6,7 +6,7 @@ from typing import Self
 
 from pydantic import Field, model_validator
 
-from infrastructure.core.config_core.section import Seconds, Section
+from infrastructure.core.config_core.section import Seconds, Section, crossed
 
 
 class WorkerCount(Section):
@@ -29,12 +29,19 @@ class WorkerCount(Section):
     @model_validator(mode="after")
     def _in_order(self) -> Self:
         if self.max is not None and self.max < self.min:
-            raise ValueError(f"expected max to be at least min, got {self.max} below {self.min}")
+            raise crossed("max", f"expected max to be at least min, got {self.max} below {self.min}", other="min")
         return self
+
+
+class UpkeepCount(WorkerCount):
+    """The same for upkeep, of which one is enough."""
+
+    max: int | None = Field(1, ge=1, le=256)
+    """Most processes; empty: one for each core."""
 
 
 class Scaling(Section):
     """One section for each kind of worker."""
 
     completions: WorkerCount = WorkerCount()
-    upkeep: WorkerCount = WorkerCount(max=1)
+    upkeep: UpkeepCount = UpkeepCount()

@@ -9,7 +9,15 @@ from pydantic_core import PydanticCustomError
 
 Seconds = Annotated[float, Field(gt=0, le=31_536_000)]
 Port = Annotated[int, Field(ge=0, le=65_535)]
+Host = Annotated[str, Field(pattern=r"^[^\s/@]+$", max_length=253)]
+"""An address or a name; empty would listen on every address there is."""
+Name = Annotated[str, Field(pattern=r"^\S+$", max_length=200)]
 HttpUrl = Annotated[str, Field(pattern=r"^https?://[^\s/]+[^\s]*$", max_length=2_000)]
+
+
+def crossed(field: str, text: str, *, other: str) -> PydanticCustomError:
+    """Return the error of two fields of a section that contradict each other; it is told of the first."""
+    return PydanticCustomError("crossed", "{text}", {"text": text, "field": field, "other": other})
 
 
 class Section(BaseModel):

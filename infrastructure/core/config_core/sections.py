@@ -26,7 +26,7 @@ class Cache(Section):
     l1_bytes: int = Field(64_000_000, ge=65_536, le=64_000_000_000)
     """Most bytes of the first tier in one process."""
     dir: str = ""
-    """Folder for files that may be lost (`CACHE_DIR`); empty: none."""
+    """Folder where libraries keep files that may be lost (`CACHE_DIR`), made where it is missing; empty: where they choose."""
     mode: CacheMode = "use"
     """For jobs that do not say: use (read and keep), refresh (call, then keep), off, or auto: use when `temperature` is 0
     or `seed` is set, so that equal requests stay separate samples."""

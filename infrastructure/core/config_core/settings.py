@@ -10,11 +10,11 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Literal, Self
 
-from pydantic import Field, SecretStr, model_validator
+from pydantic import Field, SecretStr, field_validator, model_validator
 
 from infrastructure.base.base_config import Environment
 from infrastructure.core.config_core.scaling import Scaling
-from infrastructure.core.config_core.section import HttpUrl, Port, Seconds, Section
+from infrastructure.core.config_core.section import Host, HttpUrl, Name, Port, Seconds, Section, crossed
 from infrastructure.core.config_core.sections import (
     Breakers,
     Cache,
@@ -27,6 +27,9 @@ from infrastructure.core.config_core.sections import (
     Retries,
     Selection,
 )
+
+BEATS_A_LEASE = 2
+"""One renewal may be lost: a lease no longer than that would end between two beats of a worker that is well."""
 
 
 class ProviderKind(StrEnum):
@@ -43,10 +46,10 @@ class Service(Section):
 
     name: str = Field("ai-provider", pattern=r"^[a-z][a-z0-9-]{0,62}$")
     id: str = Field("001", pattern=r"^[A-Za-z0-9][A-Za-z0-9-]{0,31}$")
-    """Tells this process's log lines from those of others of its kind: `service_id` is `ai-provider-001`."""
+    """Tells this process's log lines from those of the others: `service_id` is `ai-provider-001`; `up` numbers its own."""
     description: str = ""
     version: str = ""
-    host: str = "127.0.0.1"
+    host: Host = "127.0.0.1"
     port: Port = 8005
     data_dir: str = ""
     """Where the embedded server's data and the HMAC secret live; empty: the user's data folder."""
@@ -58,9 +61,16 @@ class Logging(Section):
     """What is logged, and how."""
 
     level: Literal["debug", "info", "warning", "error", "critical"] = "info"
+    """In small letters or capitals."""
     format: Literal["json", "console"] = "json"
     output_dir: str = ""
     """Folder for rotating log files as well (`LOG_OUTPUT_DIR`); empty: stdout only."""
+
+    @field_validator("level", "format", mode="before")
+    @classmethod
+    def _small(cls, value: object) -> object:
+        """Take INFO for info: `LOG_LEVEL` is a variable of many programs, and most spell it so."""
+        return value.lower() if isinstance(value, str) else value
 
 
 class Redis(Section):
@@ -86,6 +96,15 @@ class Jobs(Section):
     lease_s: Seconds = 15
     max_deaths: int = Field(2, ge=1, le=100)
     """Deaths of its owner among others after which a job is a suspect, run alone."""
+
+    @model_validator(mode="after")
+    def _in_order(self) -> Self:
+        if self.deadline_s > self.max_deadline_s:
+            raise crossed("deadline_s", "expected deadline_s to be at most max_deadline_s", other="max_deadline_s")
+        if self.lease_s < BEATS_A_LEASE * self.heartbeat_s:
+            text = f"expected lease_s to be at least {BEATS_A_LEASE} times heartbeat_s"
+            raise crossed("lease_s", text, other="heartbeat_s")
+        return self
 
 
 class Limits(Section):
@@ -117,7 +136,7 @@ class Worker(Section):
     @model_validator(mode="after")
     def _soft_below_hard(self) -> Self:
         if self.soft_limit_s >= self.hard_limit_s:
-            raise ValueError("expected soft_limit_s to be below hard_limit_s")
+            raise crossed("soft_limit_s", "expected soft_limit_s to be below hard_limit_s", other="hard_limit_s")
         return self
 
 
@@ -151,7 +170,7 @@ class Provider(Section):
     timeout_s: Seconds = 120
     max_tokens: int | None = Field(None, ge=1, le=10_000_000)
     """Most tokens an answer of this provider may have; a request that asks for more goes to another candidate."""
-    models: tuple[str, ...] = ()
+    models: tuple[Name, ...] = ()
     """Patterns (`gpt-*`) of the bare model names that belong to this provider."""
     prices: dict[str, Price] = Field(default_factory=dict)
     """By model, where LiteLLM's price table has none or another."""
@@ -170,7 +189,7 @@ class Sandbox(Section):
 class Flower(Section):
     """The monitoring UI."""
 
-    host: str = "127.0.0.1"
+    host: Host = "127.0.0.1"
     port: Port = 5555
 
 

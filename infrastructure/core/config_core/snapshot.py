@@ -55,6 +55,7 @@ class Holdings:
     @contextmanager
     def hold(self, current: Callable[[], Snapshot]) -> Iterator[Snapshot]:
         """Take the current snapshot, and keep it from being retired until the block ends."""
+        current()  # the first one loads, and must not do so under the lock: who loads may be waiting for it
         with self._lock:
             snapshot = current()
             self._held[snapshot] = self._held.get(snapshot, 0) + 1

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from infrastructure.base.base_config import Environment
+from infrastructure.core.config_core.faults import Fault
 
 SERVICE = "ai-provider"
 REPOSITORY_CONFIG = Path(__file__).resolve().parents[3] / "config"
@@ -56,6 +57,27 @@ class Sources:
         """Return the files of the first three layers, lowest first."""
         return tuple(self.folder / f"{name}.yml" for name in ("default", environment.value, self.service))
 
+    @property
+    def environment_from(self) -> str:
+        """Return what names the environment; empty where nothing does."""
+        if self.environment is not None:
+            return "set in the process"
+        return "variable INFRASTRUCTURE_ENV" if self.environ.get("INFRASTRUCTURE_ENV") else ""
+
+    def faults(self) -> list[Fault]:
+        """Return what is wrong with the variable `CONFIG_DIR`: a mistyped one must not mean the built-in defaults."""
+        given = "" if self.config_dir else self.environ.get("CONFIG_DIR", "")
+        if given and not Path(given).is_dir():
+            return [Fault("expected a folder, found none", key="CONFIG_DIR", layer="variable")]
+        if (
+            given
+            and not self.folder.is_dir()
+            and any((Path(given) / f"{name}.yml").exists() for name in ("default", self.service))
+        ):
+            fault = f"expected the folder above that of the files: one with {self.service}/ in it"
+            return [Fault(fault, key="CONFIG_DIR", layer="variable")]
+        return []
+
     def which_environment(self, problems: list[str]) -> Environment:
         """Return the environment; an unknown name is a fault, and development meanwhile."""
         if self.environment is not None:
@@ -64,5 +86,6 @@ class Sources:
         try:
             return Environment(name)
         except ValueError:
-            problems.append(f"variable INFRASTRUCTURE_ENV: expected one of {', '.join(Environment)}, got {name!r}")
+            expected = f"expected one of {', '.join(Environment)}, got {name!r}"
+            problems.append(Fault(expected, key="INFRASTRUCTURE_ENV", layer="variable"))
             return Environment.DEVELOPMENT

@@ -50,12 +50,21 @@ def leaves(settings: Settings) -> Iterable[tuple[str, str]]:
 def shown(key: str, value: Any) -> str:
     """Return a value as a person may see it: secrets are stars, and so are the credentials in a URL."""
     if isinstance(value, SecretStr):
-        return without_credentials(value.get_secret_value()) if key.endswith("url") else MASK
+        return shown_secret(key, value.get_secret_value())
     if isinstance(value, (list, tuple)):
         return ", ".join(map(str, value))
     if isinstance(value, Mapping):
         return "; ".join(f"{name}: {shown(f'{key}.{name}', inner)}" for name, inner in value.items())
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))
     return "-" if value is None else without_credentials(str(value))
+
+
+def shown_secret(key: str, text: str) -> str:
+    """Return a secret's text as a person may see it: stars, or the part of a URL that is none."""
+    return without_credentials(text) if key.endswith("url") and "://" in text else MASK
 
 
 def without_credentials(text: str) -> str:
@@ -100,13 +109,16 @@ def _plain(value: Any) -> Any:
     return value.value if hasattr(value, "value") else value
 
 
+_ADDRESSES = frozenset({"redis", "rediss", "unix", "http", "https", "postgres", "postgresql", "mysql", "sqlite"})
+
+
 def _plain_url(secret: SecretStr) -> SecretStr | str:
     text = secret.get_secret_value()
     try:
         parts = urlsplit(text)
     except ValueError:
         return secret
-    is_open = bool(parts.scheme) and "://" in text and "@" not in text and not parts.query
+    is_open = parts.scheme in _ADDRESSES and "://" in text and "@" not in text and not parts.query
     return text if is_open else secret
 
 

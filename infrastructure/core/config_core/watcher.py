@@ -2,7 +2,7 @@
 
 The folder is watched, not the files: editors replace them by rename, Kubernetes swaps a link beside them. Every second the
 files are looked at besides, for what the kernel does not tell: a folder behind a link, a network mount, another's secret.
-A change is waited out: nothing may have moved for a moment, and a file that is gone may come back.
+A change is waited out: nothing may have moved for a moment. (A file that is gone is waited for by the reload itself.)
 """
 
 from __future__ import annotations
@@ -17,6 +17,8 @@ from typing import Any, Self
 
 from watchfiles import watch
 
+from infrastructure.core.config_core.layers import FILE_SUFFIX
+from infrastructure.core.config_core.names import secret_names
 from infrastructure.core.config_core.reloader import Reloader
 from infrastructure.core.config_core.sources import Sources
 from infrastructure.core.logger_core import get_logger
@@ -72,7 +74,7 @@ class Watcher:
             self._asked.clear()
             if asked:
                 _log.info("Configuration is read again, as a signal asks")
-            if asked or look(self._reloader.sources, self._files()) != seen:
+            if asked or self._look() != seen:
                 seen = self._settled()
                 self._reload()
 
@@ -97,33 +99,34 @@ class Watcher:
                 yield
 
     def _settled(self) -> Look:
-        """Wait until nothing moves and every file is there again, as long as that may take; return what is seen then."""
+        """Wait until nothing moves, as long as that may take; return what is seen then."""
         give_up_at = time.monotonic() + SETTLED_WITHIN_S
-        seen = look(self._reloader.sources, self._files())
+        seen = self._look()
         while time.monotonic() < give_up_at and not self._stopping.wait(QUIET_S):
-            again = look(self._reloader.sources, self._files())
-            if again == seen and all(path.exists() for path in self._loaded_files()):
+            again = self._look()
+            if again == seen:
                 break
             seen = again
         return seen
 
-    def _files(self) -> tuple[Path, ...]:
+    def _look(self) -> Look:
         sources = self._reloader.sources
-        return sources.files(sources.which_environment([]))
-
-    def _loaded_files(self) -> Iterable[Path]:
-        return tuple(self._reloader.current.loaded.files)
+        files = sources.files(sources.which_environment([]))
+        return look(sources, files, self._reloader.current.settings.providers)
 
 
-def look(sources: Sources, files: Iterable[Path]) -> Look:
+def look(sources: Sources, files: Iterable[Path], providers: Iterable[str]) -> Look:
     """Return what can be told of the files and secrets without reading them: who they are, how long, since when."""
     with suppress(OSError):
         files = [*files, *(Path(entry.path) for entry in os.scandir(sources.secrets_dir))]
-    return tuple((str(path), _told(path)) for path in [*files, *_elsewhere(sources)])
+    return tuple((str(path), _told(path)) for path in [*files, *_elsewhere(sources, providers)])
 
 
-def _elsewhere(sources: Sources) -> list[Path]:
-    return [Path(given) for name, given in sources.variables().items() if name.endswith("_FILE") and given]
+def _elsewhere(sources: Sources, providers: Iterable[str]) -> list[Path]:
+    """Return the secrets that variables name; other variables that end so name what is none of ours, a liveness file too."""
+    said = sources.variables()
+    given = (said.get(name + FILE_SUFFIX, "").strip() for name in secret_names(sources, providers))
+    return [Path(path) for path in given if path]
 
 
 def _told(path: Path) -> tuple[int, ...]:

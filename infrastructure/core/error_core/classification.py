@@ -15,8 +15,6 @@ from infrastructure.core.error_core.errors import (
     StoreError,
 )
 
-_LIBRARY_DEPTH = 40
-
 
 class ErrorClass(StrEnum):
     """Who or what failed."""
@@ -94,10 +92,10 @@ def _ours(error: ServiceError) -> Classification:
 
 def place(error: BaseException) -> str:
     """Return where an exception was raised, as `folder/file.py:line in function`; empty where it never was."""
-    traceback, depth = error.__traceback__, 0
+    traceback = error.__traceback__
     if traceback is None:
         return ""
-    while traceback.tb_next is not None and depth < _LIBRARY_DEPTH:
-        traceback, depth = traceback.tb_next, depth + 1
+    while traceback.tb_next is not None:
+        traceback = traceback.tb_next
     code = traceback.tb_frame.f_code
     return f"{'/'.join(code.co_filename.split('/')[-2:])}:{traceback.tb_lineno} in {code.co_name}"

@@ -6,6 +6,8 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from infrastructure.core.logger_core.secret_shapes import looks_random_for_an_id, looks_secret
+
 Scalar = str | int | float | bool
 ALLOWED = frozenset(
     {
@@ -43,5 +45,5 @@ def ids_only(context: Mapping[str, Any] | None) -> dict[str, Scalar]:
 
 def _sane(value: Any) -> bool:
     if isinstance(value, str):
-        return _ID.match(value) is not None
+        return _ID.match(value) is not None and not looks_secret(value) and not looks_random_for_an_id(value)
     return isinstance(value, (int, float))

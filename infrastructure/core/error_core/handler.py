@@ -55,11 +55,19 @@ class ErrorHandler:
         self._alerts = Alerts(count=ALERT_COUNT, window_s=ALERT_WINDOW_S, clock=clock)
 
     def register(self, kind: type[BaseException], recovery: Recovery) -> None:
-        """Set what follows errors of a class and its subclasses."""
+        """Set what follows errors of a class and its subclasses.
+
+        Raises:
+            TypeError: `kind` is no class of exceptions, or `recovery` no recovery.
+        """
         self._strategies.register(kind, recovery)
 
     def alert_above(self, count: int, *, window_s: float) -> None:
-        """Alert when this many errors of one class (the caller's own faults aside) came within `window_s` seconds."""
+        """Alert when this many errors of one class (the caller's own faults aside) came within `window_s` seconds.
+
+        Raises:
+            ValueError: the count or the time is none.
+        """
         self._alerts.set(count, window_s=window_s)
 
     def on_alert(self, hook: AlertHook) -> None:

@@ -58,7 +58,15 @@ class Strategies:
         self._by_class: dict[type[BaseException], Recovery] = {}
 
     def register(self, kind: type[BaseException], recovery: Recovery) -> None:
-        """Set what follows exceptions of a class and its subclasses; a later registration replaces an earlier one."""
+        """Set what follows exceptions of a class and its subclasses; a later registration replaces an earlier one.
+
+        Raises:
+            TypeError: one of the two is something else, such as the class `Retry` in place of `Retry(after_s=1)`.
+        """
+        if not (isinstance(kind, type) and issubclass(kind, BaseException)):
+            raise TypeError(f"expected a class of exceptions, got {kind!r}")
+        if not isinstance(recovery, Recovery):
+            raise TypeError(f"expected a recovery such as Retry(after_s=1), got {recovery!r}")
         self._by_class[kind] = recovery
 
     def find(self, error: BaseException) -> Recovery:

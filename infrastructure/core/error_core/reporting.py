@@ -35,14 +35,19 @@ class Alerts:
     """Counts errors by class in a sliding window; passing the threshold is told once a window."""
 
     def __init__(self, *, count: int, window_s: float, clock: Callable[[], float] = time.monotonic) -> None:
-        self._count = count
-        self._window_s = window_s
+        self.set(count, window_s=window_s)
         self._clock = clock
         self._seen: dict[str, deque[float]] = {}
         self._told_at: dict[str, float] = {}
 
     def set(self, count: int, *, window_s: float) -> None:
-        """Change the threshold; what was counted stays counted."""
+        """Change the threshold; what was counted stays counted.
+
+        Raises:
+            ValueError: nothing could ever pass it, or everything would.
+        """
+        if not 1 <= count <= MOST_REMEMBERED or not window_s > 0:
+            raise ValueError(f"expected a count of 1 to {MOST_REMEMBERED} within a time, got {count} in {window_s} s")
         self._count, self._window_s = count, window_s
 
     def passed(self, service: str, meaning: Classification) -> Alert | None:

@@ -3,6 +3,7 @@
 from structlog.contextvars import bind_contextvars, bound_contextvars
 
 from infrastructure.base.base_logger import LogLevel
+from infrastructure.core.logger_core.context_keys import Kind
 from infrastructure.core.logger_core.logger import CoreLogger
 from infrastructure.core.logger_core.manager import LoggerManager, configure_logging, get_logger, logger_manager
 from infrastructure.core.logger_core.places import where
@@ -10,6 +11,7 @@ from infrastructure.core.logger_core.wiring import apply_settings, configure_pro
 
 __all__ = [
     "CoreLogger",
+    "Kind",
     "LogLevel",
     "LoggerManager",
     "apply_settings",

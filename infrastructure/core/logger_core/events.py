@@ -11,6 +11,9 @@ PROVIDER_COMPLETION_FAILED: Final = "Provider completion failed"
 CACHE_HIT: Final = "Cache hit for completion request"
 PROVIDER_HEALTH_CHECK: Final = "Provider health check completed"
 REQUEST: Final = "Request"
+NO_LEVEL: Final = (
+    "Expected a level to be one of debug, info, warning, error, critical, got another: its lines count as info"
+)
 
 EVENT_MESSAGES: Final = MappingProxyType(
     {AI_COMPLETION_SUCCESS: "AI completion successful", PROVIDER_FAILOVER: "Provider failover"}
@@ -18,6 +21,14 @@ EVENT_MESSAGES: Final = MappingProxyType(
 """What the line of a business event says; the event's name stands in its context."""
 
 KNOWN_MESSAGES: Final = frozenset(
-    {REQUEST, PROVIDER_COMPLETION_FAILED, CACHE_HIT, PROVIDER_HEALTH_CHECK, *EVENT_MESSAGES, *EVENT_MESSAGES.values()}
+    {
+        REQUEST,
+        NO_LEVEL,
+        PROVIDER_COMPLETION_FAILED,
+        CACHE_HIT,
+        PROVIDER_HEALTH_CHECK,
+        *EVENT_MESSAGES,
+        *EVENT_MESSAGES.values(),
+    }
 )
 """Messages that are told whoever says them; every other one has to stand in the code of who says it."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from datetime import date
 from enum import Enum
 from itertools import islice
@@ -25,10 +25,10 @@ ITEMS_AT_MOST = 32
 _BIG = 2**63
 _REMEMBERED = 2_048
 _KEY = re.compile(r"[a-z][a-z0-9_]{0,39}")
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 _FORMS: Final[Mapping[Kind, re.Pattern[str]]] = {
     Kind.NUMBER: re.compile(r"(?!)"),
-    Kind.NAME: re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/@+*#-]{0,119}"),
+    Kind.NAME: re.compile(r"[A-Za-z0-9_][A-Za-z0-9._:/@+*#-]{0,119}"),
     Kind.ID: re.compile(r"[A-Za-z0-9_][A-Za-z0-9._:@-]{0,127}"),
     Kind.PATH: re.compile(r"[A-Za-z0-9._~/{}:@+-]{1,200}"),
     Kind.PLACE: re.compile(r"[\w./<>@+-]{1,150}:\d{1,7} in [\w<>.]{1,100}"),
@@ -49,6 +49,18 @@ class Guard:
         self._hidden: re.Pattern[str] | None = None
         self._fine: dict[tuple[Kind, str], str] = {}
         self._constants: dict[str, str] = {}
+        self._allowed: dict[str, Kind] = {}
+
+    def allow(self, keys: Mapping[str, Kind]) -> None:
+        """Let these keys through as well, each with values of its kind.
+
+        Raises:
+            ValueError: one is no key.
+        """
+        for key in keys:
+            if _KEY.fullmatch(key) is None:
+                raise ValueError(f"expected a key to be 1 to 40 of a-z, 0-9 and _, a letter first, got {key!r}")
+        self._allowed |= {key: Kind(kind) for key, kind in keys.items()}
 
     def hide(self, secrets: Iterable[str]) -> None:
         """Keep these texts out of every line, whatever they look like; the ones of an earlier call are forgotten."""
@@ -58,9 +70,10 @@ class Guard:
 
     def message(self, message: object, code: CodeType) -> str:
         """Return a message of ours when it stands in the code that says it, else how long it is."""
-        if isinstance(message, str) and (message in KNOWN_MESSAGES or message in literals(code)):
-            return self.constant(message)
-        return self.withhold_text(message)
+        text = str.__str__(message) if issubclass(type(message), str) else None
+        if text is not None and (text in KNOWN_MESSAGES or text in literals(code)):
+            return self.constant(text)
+        return self.withhold_text(text)
 
     def constant(self, text: str) -> str:
         """Return a text that stands in code, in one bounded line."""
@@ -79,17 +92,22 @@ class Guard:
         self.withheld += 1
         return f"[withheld: {len(text)} characters]" if isinstance(text, str) else WITHHELD
 
-    def context(self, context: Mapping[str, Any], code: CodeType | None = None) -> dict[str, Any]:
-        """Return what may be told of a context; `code` is whose it is, so that the keys it spells can be named."""
-        found = {}
-        for key, value in islice(context.items(), ENTRIES_AT_MOST):
-            kind = KNOWN.get(key) if type(key) is str else None
-            if kind is not None:
-                found[key] = self.value(kind, value)
-            elif self._is_spelled(key, code):
-                found[key] = self.value(Kind.NUMBER, value)
-            else:
-                self.withheld += 1
+    def context(
+        self, context: Mapping[str, Any], code: CodeType | None = None, spelled: Collection[str] = ()
+    ) -> dict[str, Any]:
+        """Return what may be told of a context; `code` is whose it is: the keys it spells, and those in `spelled`, are named."""
+        found: dict[str, Any] = {}
+        try:
+            for key, value in islice(context.items(), ENTRIES_AT_MOST):
+                kind = (KNOWN.get(key) or self._allowed.get(key)) if type(key) is str else None
+                if kind is not None:
+                    found[key] = self.value(kind, value)
+                elif key in spelled or is_spelled(key, code):
+                    found[key] = self.value(Kind.NUMBER, value)
+                else:
+                    self.withheld += 1
+        except Exception:  # noqa: BLE001  no table, or one that breaks when it is read: the line comes without it
+            self.withheld += 1
         return found
 
     def value(self, kind: Kind, value: Any) -> Any:
@@ -99,7 +117,11 @@ class Guard:
             return self._text(kind, value)
         if value is None or form is float or form is bool or (form is int and -_BIG <= value < _BIG):
             return value
-        return self._other(kind, value)
+        try:
+            return self._other(kind, value)
+        except Exception:  # noqa: BLE001  an object that breaks when it is looked at
+            self.withheld += 1
+            return WITHHELD
 
     def _text(self, kind: Kind, text: str) -> str:
         if (kind, text) in self._fine or not text:
@@ -143,8 +165,10 @@ class Guard:
     def _is_hidden(self, text: str) -> bool:
         return self._hidden is not None and self._hidden.search(text) is not None
 
-    def _is_spelled(self, key: object, code: CodeType | None) -> bool:
-        return type(key) is str and code is not None and key in literals(code) and _KEY.fullmatch(key) is not None
+
+def is_spelled(key: object, code: CodeType | None) -> bool:
+    """Say whether a context's key stands in the code that uses it, so that it can be named."""
+    return type(key) is str and code is not None and key in literals(code) and _KEY.fullmatch(key) is not None
 
 
 def _in_one_line(text: str) -> str:

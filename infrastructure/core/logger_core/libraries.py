@@ -13,17 +13,16 @@ from infrastructure.base.base_logger import LogLevel
 from infrastructure.core.logger_core.context_keys import KNOWN, Kind
 from infrastructure.core.logger_core.guard import WITHHELD, Guard
 from infrastructure.core.logger_core.literals import constants_of_module, frame_of, literals
-from infrastructure.core.logger_core.places import told
 
 if TYPE_CHECKING:
     from infrastructure.core.logger_core.manager import LoggerManager
 
 # Libraries that say more than an operator wants, or that print requests: only what went wrong.
 QUIET: Final = ("LiteLLM", "litellm", "LiteLLM Router", "LiteLLM Proxy", "httpx", "httpcore", "openai", "aiohttp", "asyncio",
-                "urllib3", "hpack", "celery.worker.strategy", "celery.app.trace", "celery.beat", "watchfiles")  # fmt: skip
+                "urllib3", "hpack", "flower", "celery.worker.strategy", "celery.app.trace", "celery.beat", "watchfiles")  # fmt: skip
 # These are never handed a prompt or an answer: their names, addresses and ids are let through.
-TRUSTED: Final = ("celery.", "kombu.", "uvicorn.error")
-TRUSTED_MODULES: Final = ("celery.", "kombu.", "uvicorn.")
+TRUSTED: Final = ("celery.", "kombu.", "uvicorn.error", "flower.")
+TRUSTED_MODULES: Final = ("celery.", "kombu.", "uvicorn.", "flower.")
 # asyncio makes its messages at run time; of these only the beginning, which is always the same, is told.
 BEGINNINGS: Final = (
     "Task exception was never retrieved",
@@ -57,10 +56,11 @@ class LibraryHandler(logging.Handler):
             self._manager.write(
                 level_of(record.levelno),
                 self._manager.scrub(lambda guard: said(record, frame, guard)),
-                module=record.name,
+                module=self._manager.scrub(lambda guard: spoken_by(record, guard)),
                 function=record.funcName or "",
                 code=None,
-                context=None if exc is None else told(exc),
+                context=None,
+                exc=exc,
             )
         except Exception:  # noqa: BLE001  a library must not fail because it spoke
             self._manager.lose()
@@ -86,13 +86,20 @@ def listening(manager: LoggerManager, *, alone: bool) -> Iterator[None]:
 def set_level(number: int) -> None:
     """Have libraries drop what matters less; without our handler they are left alone."""
     root = logging.getLogger()
-    if any(isinstance(handler, LibraryHandler) for handler in root.handlers):
-        root.setLevel(number)
+    for handler in root.handlers:
+        if isinstance(handler, LibraryHandler):
+            root.setLevel(number)
+            handler.setLevel(number)  # loggers with a level of their own never ask the root for its
 
 
 def level_of(number: int) -> LogLevel:
     """Return the level of a record; those that libraries invent count as the next lower one."""
     return next((level for level in reversed(LogLevel) if number >= level.number), LogLevel.DEBUG)
+
+
+def spoken_by(record: logging.LogRecord, guard: Guard) -> str:
+    """Return the name of a record's logger: a library's module, unless it was made of something at run time."""
+    return record.name if record.name in QUIET else str(guard.value(Kind.NAME, record.name))
 
 
 def said(record: logging.LogRecord, frame: FrameType | None, guard: Guard) -> str:
@@ -159,11 +166,19 @@ def _argument(value: Any, guard: Guard, words: frozenset[str] | None) -> Any:
     """Return what is told of an argument: a figure, of an exception its type, a name where `words` says it is trusted."""
     if words is not None and type(value) is str and value in words:
         return _Word(value)
+    if words is not None and type(value) is str and "://" in value:
+        value = _address(value)
     named = words is not None or isinstance(value, BaseException)
     found = guard.value(Kind.NAME if named else Kind.NUMBER, value)
     if isinstance(found, (int, float)):
         return found
     return _Word(found if isinstance(found, str) or found is None else WITHHELD)
+
+
+def _address(url: str) -> str:
+    """Return a URL without its credentials and its query."""
+    scheme, _, rest = url.partition("?")[0].partition("://")
+    return f"{scheme}://{rest.rpartition('@')[2]}"
 
 
 def _named(key: object, value: Any, guard: Guard, words: frozenset[str] | None) -> Any:

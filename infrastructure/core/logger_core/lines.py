@@ -13,6 +13,7 @@ from structlog.typing import EventDict, WrappedLogger
 from infrastructure.base.base_logger import LogLevel
 from infrastructure.core.logger_core.guard import Guard
 from infrastructure.core.logger_core.outputs import Outputs
+from infrastructure.core.logger_core.places import told
 
 Now = Callable[[], datetime]
 
@@ -41,7 +42,8 @@ class Shape:
         """Return what the outputs' `write` is called with."""
         guard, take = self._guard, event.pop
         code, said, own, output_format = take("code"), take("context"), take("own"), take("output_format")
-        level, message = take("level"), take("message")
+        spelled = take("spelled", ())
+        level, message, exc = take("level"), take("message"), take("exc")
         line = {
             "timestamp": stamp(self._now()),
             "level": level.name,
@@ -53,9 +55,11 @@ class Shape:
         }
         context = guard.context({key: value for key, value in event.items() if value is not None}) if event else {}
         if own:
-            context |= guard.context(own)
+            context |= guard.context(own, spelled=spelled)
         if said:
             context |= guard.context(said, code)
+        if exc is not None:
+            context |= guard.context(told(exc))
         line["context"] = context
         return (line, output_format), {}
 

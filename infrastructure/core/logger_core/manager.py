@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from types import CodeType
@@ -12,13 +12,13 @@ from typing import Any, TextIO
 
 from infrastructure.base.base_logger import DEFAULT_SERVICE, DEFAULT_SERVICE_ID, LogLevel
 from infrastructure.core.logger_core import libraries
+from infrastructure.core.logger_core.context_keys import Kind
 from infrastructure.core.logger_core.counts import LineCounts
 from infrastructure.core.logger_core.guard import Guard
 from infrastructure.core.logger_core.last_resorts import last_resorts
 from infrastructure.core.logger_core.lines import Now, make_lines, utc_now
 from infrastructure.core.logger_core.logger import CoreLogger
 from infrastructure.core.logger_core.outputs import Outputs
-from infrastructure.core.logger_core.places import told
 from infrastructure.core.logger_core.rotating_file import RotatingFile
 
 _DEPTH_AT_MOST = 3
@@ -108,6 +108,18 @@ class LoggerManager:
         self.threshold = self.level.number
         libraries.set_level(self.threshold)
 
+    def allow_keys(self, **kinds: Kind) -> None:
+        """Let context keys of your own into lines, beside those of `context_keys.py`, for as long as the process lives.
+
+        `allow_keys(customer_id=Kind.ID, region=Kind.NAME)`; a value that does not have its kind's form is withheld all the same,
+        and one that looks like a secret is redacted. Numbers need no key to be allowed.
+
+        Raises:
+            ValueError: a key is not of small letters, digits and `_`, or its kind is none.
+        """
+        with self._lock:
+            self._guard.allow(kinds)
+
     def hide(self, secrets: Iterable[str]) -> None:
         """Keep these texts out of every line from now on, in place of those given before."""
         with self._lock:
@@ -130,7 +142,9 @@ class LoggerManager:
         context: Mapping[str, Any] | None,
         service: str = "",
         service_id: str | None = None,
+        exc: BaseException | None = None,
         own: Mapping[str, Any] | None = None,
+        spelled: Collection[str] = (),
         output_format: str | None = None,
         counts: LineCounts | None = None,
     ) -> None:
@@ -146,7 +160,7 @@ class LoggerManager:
                 self._outputs.length, before = 0, (self._guard.redacted, self._guard.withheld, self._outputs.errors)
                 self._lines.write(
                     level, message, service=service, service_id=_whole_id(service, service_id or self.service_id),
-                    module=module, function=function, code=code, context=context, own=own,
+                    module=module, function=function, code=code, context=context, exc=exc, own=own, spelled=spelled,
                     output_format=output_format or self.output_format,
                 )  # fmt: skip
             except Exception:  # noqa: BLE001  a line is lost; whoever logs goes on
@@ -154,7 +168,9 @@ class LoggerManager:
             finally:
                 self._depth -= 1
                 self._account(level, before, counts)
-            self._counts.spent_ns += time.perf_counter_ns() - started
+            spent_ns = time.perf_counter_ns() - started
+            for one in (self._counts,) if counts is None else (self._counts, counts):
+                one.spent_ns += spent_ns
 
     def lose(self) -> None:
         """Count a line that could not even be begun."""
@@ -162,9 +178,14 @@ class LoggerManager:
             self._counts.dropped += 1
 
     def scrub(self, clean: Callable[[Guard], str]) -> str:
-        """Return what a function makes of something with the help of the guard."""
+        """Return what a function makes of something with the help of the guard, and count what that kept out."""
         with self._lock:
-            return clean(self._guard)
+            redacted, withheld = self._guard.redacted, self._guard.withheld
+            try:
+                return clean(self._guard)
+            finally:
+                self._counts.redacted += self._guard.redacted - redacted
+                self._counts.withheld += self._guard.withheld - withheld
 
     def _account(self, level: LogLevel, before: tuple[int, int, int], counts: LineCounts | None) -> None:
         redacted, withheld = self._guard.redacted - before[0], self._guard.withheld - before[1]
@@ -184,7 +205,8 @@ class LoggerManager:
             module="logger_core",
             function="write",
             code=None,
-            context=told(exc),
+            context=None,
+            exc=exc,
         )
 
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from types import TracebackType
+from types import CodeType, TracebackType
 
 _FRAMES_AT_MOST = 12
+_INSIDE = frozenset({"<listcomp>", "<dictcomp>", "<setcomp>", "<genexpr>", "<locals>"})
 
 
 def where(exc: BaseException) -> dict[str, str]:
@@ -29,6 +30,14 @@ def place(filename: str, line: int, function: str) -> str:
     return f"{'/'.join(filename.rsplit('/', 2)[-2:])}:{line} in {function}"
 
 
+def function_of(code: CodeType) -> str:
+    """Return the name of the function that a piece of code belongs to: a comprehension's is the one around it."""
+    name = code.co_name
+    if name not in _INSIDE:
+        return name
+    return next((part for part in reversed(code.co_qualname.split(".")) if part not in _INSIDE), "<module>")
+
+
 def _places(traceback: TracebackType | None) -> list[str]:
     places = []
     while traceback is not None:
@@ -39,11 +48,14 @@ def _places(traceback: TracebackType | None) -> list[str]:
 
 
 def _causes(exc: BaseException) -> list[str]:
-    causes: list[str] = []
+    """Return the types of what a group holds, and of the exceptions that led to this one."""
+    causes = [type(inner).__name__ for inner in exc.exceptions] if isinstance(exc, BaseExceptionGroup) else []
     while len(causes) < _FRAMES_AT_MOST:
-        following = exc.__cause__ or (None if exc.__suppress_context__ else exc.__context__)
+        following = exc.__cause__
+        if following is None and not exc.__suppress_context__:
+            following = exc.__context__
         if following is None:
             break
         causes.append(type(following).__name__)
         exc = following
-    return causes
+    return causes[:_FRAMES_AT_MOST]

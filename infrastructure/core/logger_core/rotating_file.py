@@ -19,7 +19,7 @@ class RotatingFile:
     """Writes to `{stem}.1.log` in a folder; when it is full it becomes `….log.1`, and the oldest is deleted.
 
     Processes of one kind share the folder: each takes the first number that no living one has, by a lock that the system
-    gives back when the process dies. So the space taken is at most `files` times `max_bytes` for each process that runs at
+    gives back when the process dies (and takes another when somebody deletes the lock). So the space taken is at most `files` times `max_bytes` for each process that runs at
     the same time. A file that somebody moves or deletes is made anew within a second.
     """
 
@@ -67,12 +67,12 @@ class RotatingFile:
 
     def _ready(self, coming: int) -> int:
         """Return the descriptor of a file that has room."""
-        if self.path is None:
-            self.path = self._claim()
         now = self._clock()
         if self._fd is not None and now - self._looked >= LOOK_S:
             self._looked = now
-            self._close_if_moved(self.path)
+            self._close_if_moved()
+        if self.path is None:
+            self.path = self._claim()
         if self._fd is None:
             self._open(self.path)
         if self._size and self._size + coming > self._max_bytes:
@@ -85,7 +85,7 @@ class RotatingFile:
         self._folder.mkdir(parents=True, exist_ok=True)
         for number in range(1, PROCESSES + 1):
             name = f"{self._stem}.{number}"
-            lock = os.open(self._folder / f".{name}.lock", os.O_RDWR | os.O_CREAT, 0o600)
+            lock = os.open(_lock_of(self._folder / f"{name}.log"), os.O_RDWR | os.O_CREAT, 0o600)
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
@@ -102,17 +102,14 @@ class RotatingFile:
         descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o640)
         self._fd, self._size = descriptor, os.fstat(descriptor).st_size
 
-    def _close_if_moved(self, path: Path) -> None:
-        assert self._fd is not None  # noqa: S101  the caller has looked
-        try:
-            here, there = os.fstat(self._fd), path.stat()
-        except FileNotFoundError:
-            path.parent.mkdir(parents=True, exist_ok=True)
-        else:
-            if (here.st_ino, here.st_dev) == (there.st_ino, there.st_dev):
-                return
-        os.close(self._fd)
-        self._fd = None
+    def _close_if_moved(self) -> None:
+        """Close a file that is not there any more; with its lock gone too the number may be another process's by now."""
+        assert self.path is not None and self._fd is not None and self._lock is not None  # noqa: S101, PT018  all open
+        if not _is(self._lock, _lock_of(self.path)):
+            self.close()
+        elif not _is(self._fd, self.path):
+            os.close(self._fd)
+            self._fd = None
 
     def _rotate(self, path: Path) -> None:
         """Move each file one place on, over the oldest, and begin anew."""
@@ -126,3 +123,15 @@ class RotatingFile:
         if self._files == 1:
             path.unlink(missing_ok=True)
         self._open(path)
+
+
+def _lock_of(path: Path) -> Path:
+    return path.with_name(f".{path.stem}.lock")
+
+
+def _is(descriptor: int, path: Path) -> bool:
+    """Say whether a path still leads to what was opened there."""
+    try:
+        return os.path.samestat(os.fstat(descriptor), path.stat())
+    except FileNotFoundError:
+        return False

@@ -8,25 +8,32 @@ from collections.abc import Iterable
 MIN_SECRET_CHARS = 8  # a shorter "key" (a placeholder such as "sandbox") would black out ordinary words
 
 _PREFIXES = (
-    r"(?:sk|pk|rk|gsk|hf|gh[oprsu]|github_pat|glpat|npm|pypi|whsec|aip|xox[a-z]|xapp|dop_v1|shpat|sntry[su]|tvly|pplx|r8)"
+    r"(?:sk|pk|rk|gsk|hf|gh[oprsu]|github_pat|glpat|npm|pypi|whsec|xox[a-z]|xapp|dop_v1|shpat|sntry[su]|tvly|pplx|r8)"
     r"[-_][A-Za-z0-9_*-]{4,}"
 )
 _NAMES_OF_SECRETS = (
     "api[_-]?key|access[_-]?key|authorization|token|secret|passw(?:or)?d|pwd|cookie|session|credential|signature"
 )
-_FORMS = (
+_KEYS = (
+    rf"(?<![A-Za-z0-9]){_PREFIXES}",
+    r"(?<![A-Za-z0-9])aip_[A-Za-z0-9_*-]{4,}",  # ours; `aip-redis-…` is the embedded server's folder
     r"(?:AKIA|ASIA)[0-9A-Z]{12,}",  # AWS key ids
     r"AIza[0-9A-Za-z_*-]{10,}",  # Google
     r"ya29\.[\w-]{6,}",
     r"SG\.[\w-]{8,}",  # SendGrid
-    r"eyJ[A-Za-z0-9_-]{8,}",  # JSON web tokens
-    r"-----BEGIN",
+    r"eyJ[A-Za-z0-9_-]{4,}(?:\.[A-Za-z0-9_-]+){0,2}",  # JSON web tokens
+    r"-----BEGIN(?:(?s:.)*?-----END[A-Z ]{0,60}-----|(?s:.)*)",
+)
+KEYS = re.compile("|".join(_KEYS))
+"""Keys and tokens from their first letter to their last, by their shape."""
+
+_FORMS = (
     r"://[^\s/@]*@",  # a URL with credentials
     r"://[^\s?#]*[?#]",  # a URL with a query
     r"(?i:\b(?:bearer|basic)\s+\S{6,})",
     rf"(?i:(?:{_NAMES_OF_SECRETS})s?[\"']?\s{{0,3}}[:=]\s{{0,3}}\S)",
 )
-_SHAPES = re.compile(rf"(?<![A-Za-z0-9]){_PREFIXES}|" + "|".join(_FORMS))
+_SHAPES = re.compile("|".join((*_KEYS, *_FORMS)))
 # Letters and digits mixed, with nothing between them: a name has words, a key has not.
 _LONG_PIECE = re.compile(r"[A-Za-z0-9]{20,}")
 

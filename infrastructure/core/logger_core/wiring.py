@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
+from urllib.parse import parse_qs, quote, unquote, urlsplit
 
 from pydantic import BaseModel, SecretStr
 
@@ -36,11 +36,14 @@ def apply_settings(settings: Settings) -> None:
 
 
 def secrets_in(value: Any) -> Iterator[str]:
-    """Yield every secret of a configuration, and the password of each that is a URL."""
+    """Yield every secret of a configuration, and the credentials in each URL, as they stand there and decoded."""
     if isinstance(value, SecretStr):
         text = value.get_secret_value()
-        yield text
-        yield from _password(text)
+        if not _is_open(text):
+            yield text
+        yield from _credentials(text)
+    elif isinstance(value, str):
+        yield from _credentials(value)
     elif isinstance(value, BaseModel):
         for name in type(value).model_fields:
             yield from secrets_in(getattr(value, name))
@@ -52,10 +55,19 @@ def secrets_in(value: Any) -> Iterator[str]:
             yield from secrets_in(item)
 
 
-def _password(text: str) -> Iterator[str]:
+def _is_open(text: str) -> bool:
+    """Say whether a text is a URL without credentials: no secret, and libraries name it when they connect."""
+    return "://" in text and not any(mark in text for mark in "@?#")
+
+
+def _credentials(text: str) -> Iterator[str]:
     try:
-        password = urlsplit(text).password if "://" in text else None
+        parts = urlsplit(text if "://" in text else "")
+        words = [parts.username if parts.password is None else parts.password, *parse_qs(parts.query).values()]
     except ValueError:
         return
-    if password:
-        yield password
+    for word in words:
+        for one in word if isinstance(word, list) else [word or ""]:
+            yield one
+            yield unquote(one)
+            yield quote(one, safe="")

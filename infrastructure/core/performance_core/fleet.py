@@ -102,6 +102,8 @@ def _opened(instance: str, age_ms: float, raw: bytes | None) -> Published | None
     if raw is None:
         return None
     try:
+        if zstandard.frame_content_size(raw) > MOST_BYTES:  # `max_output_size` binds only where the frame tells no size
+            return None
         told = orjson.loads(zstandard.ZstdDecompressor().decompress(raw, max_output_size=MOST_BYTES))
         return Published(
             instance=instance,
@@ -110,5 +112,5 @@ def _opened(instance: str, age_ms: float, raw: bytes | None) -> Published | None
             performance=Snapshot.of_wire(told["performance"]),
             sections=dict(told["sections"]),
         )
-    except (zstandard.ZstdError, ValueError, KeyError, TypeError, AttributeError):
+    except (zstandard.ZstdError, ValueError, KeyError, TypeError, AttributeError, OverflowError):
         return None

@@ -7,14 +7,17 @@ value `2 * GAMMA**i / (GAMMA + 1)` is at most `ERROR` away from every value in b
 from __future__ import annotations
 
 import math
+from math import isfinite
 from typing import Any
 
 ERROR = 0.02
 GAMMA = (1 + ERROR) / (1 - ERROR)
+BUCKETS = "buckets"
 LEAST_MS = 1e-5  # ten nanoseconds: what is shorter counts as that
 MOST_MS = 1e10  # a hundred days
 _PER_BUCKET = 1 / math.log(GAMMA)
 _MIDDLE = 2 / (GAMMA + 1)
+_LEAST, _MOST = (math.ceil(math.log(edge) * _PER_BUCKET) for edge in (LEAST_MS, MOST_MS))
 
 
 class Histogram:
@@ -29,11 +32,11 @@ class Histogram:
         self.most_ms = 0.0
 
     def add(self, value_ms: float) -> None:
-        """Count a value, 0 or more; it must be finite."""
+        """Count a value, from 0 to `MOST_MS`."""
         bucket = math.ceil(math.log(max(value_ms, LEAST_MS)) * _PER_BUCKET)
+        self.sum_ms += value_ms  # first: what is no number changes nothing
         self.buckets[bucket] = self.buckets.get(bucket, 0) + 1
         self.count += 1
-        self.sum_ms += value_ms
         if value_ms > self.most_ms:  # noqa: PLR1730  max() costs twice as much, and this runs for every operation
             self.most_ms = value_ms
 
@@ -101,7 +104,19 @@ class Histogram:
         made, flat = cls(), [int(number) for number in data["b"]]
         made.buckets = dict(zip(flat[::2], flat[1::2], strict=True))
         made.count, made.sum_ms, made.most_ms = int(data["n"]), float(data["sum"]), float(data["most"])
+        sound = made.count == sum(made.buckets.values()) and all(count > 0 for count in flat[1::2])
+        if not (sound and all(_LEAST <= bucket <= _MOST for bucket in made.buckets)):
+            raise ValueError("expected the buckets of a histogram to be in range and to add up to its count")
+        if not (isfinite(made.sum_ms) and 0 <= made.most_ms <= MOST_MS):
+            raise ValueError("expected the times of a histogram to be in range")
         return made
+
+
+def spread(values: Histogram, *, buckets: bool = False) -> dict[str, Any]:
+    """Return count, mean and percentiles (ms), None where nothing was counted; with `buckets` also what merges over processes."""
+    percentiles = zip((50, 95, 99), values.percentiles(0.5, 0.95, 0.99), strict=True)
+    shown = {"count": values.count, "average_ms": values.average(), **{f"p{part}_ms": ms for part, ms in percentiles}}
+    return {**shown, BUCKETS: values.wire()} if buckets else shown
 
 
 def _middle(bucket: int) -> float:

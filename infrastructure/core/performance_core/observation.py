@@ -8,7 +8,7 @@ from typing import Any
 
 from redis.asyncio import Redis
 
-from infrastructure.core.asyncio_core import end_tasks
+from infrastructure.core.asyncio_core import end_tasks, within
 from infrastructure.core.error_core import ErrorHandler, StoreError, get_error_handler
 from infrastructure.core.logger_core import get_logger
 from infrastructure.core.performance_core.fleet import INTERVAL_S, FleetMetrics, Published
@@ -68,7 +68,7 @@ class Observation:
         await end_tasks([self._task])
         self._task = None
         try:
-            await asyncio.wait_for(self._fleet.remove(self.instance), REMOVE_S)
+            await within(self._fleet.remove(self.instance), REMOVE_S)
         except (StoreError, TimeoutError):
             self._log.debug("Metrics of this process are left to expire")
 

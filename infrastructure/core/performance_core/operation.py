@@ -11,6 +11,7 @@ from types import TracebackType
 from typing import Self
 
 from infrastructure.core.performance_core.figures import Figures
+from infrastructure.core.performance_core.histogram import MOST_MS
 from infrastructure.core.performance_core.operations import OTHER, is_name
 
 MOST_ERROR_TYPES = 50
@@ -23,7 +24,7 @@ class Series:
     __slots__ = ("_lock", "figures", "peak", "rejected", "running")
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # the collector may end an abandoned block while this thread holds it
         self.figures = Figures()
         self.running = 0
         self.peak = 0
@@ -53,13 +54,13 @@ class Series:
             return self.figures.copy()
 
     def _add(self, value_ms: float, error: str | None, *, cancelled: bool) -> None:
-        if not (isfinite(value_ms) and value_ms >= 0):
+        if not (isfinite(value_ms) and 0 <= value_ms <= MOST_MS):
             self.rejected += 1
             return
         figures = self.figures
         figures.durations.add(value_ms)
         if error is not None:
-            known = error in figures.errors or (is_name(error) and len(figures.errors) < MOST_ERROR_TYPES)
+            known = is_name(error) and (error in figures.errors or len(figures.errors) < MOST_ERROR_TYPES)
             figures.errors[error if known else OTHER] += 1
         elif cancelled:
             figures.cancelled += 1

@@ -58,11 +58,16 @@ NAMES = tuple(_IMPACTS)
 def impacts(
     totals: Totals, switched: Mapping[str, Mapping[str, Any]], *, concurrent_checks: int
 ) -> dict[str, dict[str, Any]]:
-    """Return the guide's table; `switched` says what is on, `concurrent_checks` how many checks ran at once at most."""
+    """Return the guide's table; `switched` says what is on (a response cache that has hits is), `concurrent_checks` how many checks ran at once at most."""
     return {
-        name: {"enabled": False, **switched.get(name, {}), **impact(totals, concurrent_checks)}
+        name: {"enabled": _is_used(name, totals), **switched.get(name, {}), **impact(totals, concurrent_checks)}
         for name, impact in _IMPACTS.items()
     }
+
+
+def _is_used(name: str, totals: Totals) -> bool:
+    """Say whether the response cache answers, by its hits, where nobody has said that it is on; of the others nothing tells."""
+    return name == "response_caching" and totals.get(op.CACHE_HIT, NONE).durations.count > 0
 
 
 def _rate(hit: Figures, miss: Figures) -> float | None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from infrastructure.core.performance_core.figures import Figures
+from infrastructure.core.performance_core.histogram import ERROR
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +51,7 @@ class Snapshot:
             "amounts": self.amounts,
             "resources": self.resources,
             "optimizations": self.optimizations,
+            "error": ERROR,
         }
 
     @classmethod
@@ -59,6 +61,8 @@ class Snapshot:
         Raises:
             KeyError, TypeError, ValueError, AttributeError: it is something else, such as another version's.
         """
+        if data.get("error", ERROR) != ERROR:
+            raise ValueError("expected histograms with the same buckets as ours")
         return cls(
             uptime_ms=float(data["uptime_ms"]),
             window_ms=float(data["window_ms"]),

@@ -31,7 +31,7 @@ class PerformanceTracker:
         self._clock_ns = clock_ns
         self._began_ns = clock_ns()
         self._series: dict[str, Series] = {}
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # as in Series
         self._window = Window()
         self._resources = ResourceMeter(lambda: clock_ns() / 1e9)
         self._amounts: dict[str, float] = {}
@@ -69,8 +69,9 @@ class PerformanceTracker:
         if not (operations.is_name(name) and isinstance(amount, (int, float)) and math.isfinite(amount)):
             return
         with self._lock:
-            if name in self._amounts or len(self._amounts) < MOST_OPERATIONS:
-                self._amounts[name] = self._amounts.get(name, 0.0) + amount
+            whole = self._amounts.get(name, 0.0) + amount
+            if math.isfinite(whole) and (name in self._amounts or len(self._amounts) < MOST_OPERATIONS):
+                self._amounts[name] = whole
 
     def set_optimization(self, name: str, *, enabled: bool, **facts: Any) -> None:
         """Say whether an optimization (`optimizations.NAMES`) is switched on; its effect is measured, not said."""
@@ -110,7 +111,7 @@ class PerformanceTracker:
             operations=measured,
             amounts=amounts,
             resources=self._resources.last,
-            optimizations={name: dict(facts) for name, facts in self._optimizations.items()},
+            optimizations={name: dict(facts) for name, facts in self._optimizations.copy().items()},
         )
 
     def hear(self, others: Iterable[Snapshot]) -> None:

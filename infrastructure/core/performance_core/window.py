@@ -26,6 +26,7 @@ class Window:
 
     def oldest(self, now_s: float) -> tuple[float, Mapping[str, Figures]]:
         """Return a moment about a minute ago and what had been counted by then; the start, while that is nearer."""
-        if not self._marks or now_s <= WINDOW_S:
+        marks = tuple(self._marks)  # at once: another thread may push meanwhile
+        if not marks or now_s <= WINDOW_S:
             return 0.0, NOTHING
-        return next((mark for mark in reversed(self._marks) if mark[0] <= now_s - WINDOW_S), self._marks[0])
+        return next((mark for mark in reversed(marks) if mark[0] <= now_s - WINDOW_S), marks[0])

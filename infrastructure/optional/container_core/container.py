@@ -6,7 +6,7 @@ import warnings
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from infrastructure.core.logger_core import get_logger, where
-from infrastructure.optional.container_core.parts import Lifetime, Part, Ping, Step, do
+from infrastructure.optional.container_core.parts import Lifetime, Part, Ping, Step, do_all
 
 if TYPE_CHECKING:
     from infrastructure.optional.container_core.registry import Registry
@@ -21,25 +21,26 @@ class Container:
     An async context manager; leaving it closes it.
     """
 
-    __slots__ = ("_closers", "_made", "_registry")
+    __slots__ = ("_closers", "_made", "_making", "_registry")
 
     def __init__(self, registry: Registry) -> None:
         self._registry = registry
         self._made: dict[tuple[type[Any], str], Any] = {}
+        self._making: list[str] = []
         self._closers: list[tuple[str, Step, Any]] = []
 
     def get(self, kind: type[T], name: str = "") -> T:
         """Return a part, made here when it is asked for first and lives in a scope.
 
         Raises:
-            LookupError: there is none.
+            LookupError: there is none, or it needs itself.
         """
         key = (kind, name)
         if key not in self._made:
             part = self._registry.part(kind, name)
             if part.lifetime is Lifetime.PROCESS:
                 return self._registry.get(kind, name)
-            self._keep(part, part.factory(self))
+            self._make(part)
         value: T = self._made[key]
         return value
 
@@ -60,14 +61,11 @@ class Container:
         return pings
 
     async def close(self) -> None:
-        """Clean up in reverse; what fails is logged and keeps nothing else from being cleaned up."""
-        while self._closers:
-            title, stop, value = self._closers.pop()
-            try:
-                await do(stop, value)
-            except Exception as exc:  # noqa: BLE001  the others are to be cleaned up, whatever this one says
-                _log.error("Part of a scope failed to stop", context={"part": title, **where(exc)})
+        """Clean up in reverse; what fails is logged and keeps nothing else from being cleaned up, nor does a cancellation."""
+        steps = list(reversed(self._closers))
+        self._closers.clear()
         self._made.clear()
+        await do_all(steps, failed=_failed)
 
     async def __aenter__(self) -> Self:
         """Return the container."""
@@ -81,6 +79,15 @@ class Container:
         if getattr(self, "_closers", None):
             warnings.warn("container was dropped with parts to clean up: close() it", ResourceWarning, stacklevel=1)
 
+    def _make(self, part: Part) -> None:
+        if part.title in self._making:
+            raise LookupError(f"expected parts without a circle, got {' -> '.join([*self._making, part.title])}")
+        self._making.append(part.title)
+        try:
+            self._keep(part, part.factory(self))
+        finally:
+            self._making.pop()
+
     def _keep(self, part: Part, value: Any) -> None:
         self.put(part.kind, value, name=part.name, stop=part.stop)
 
@@ -89,3 +96,7 @@ class Container:
             return self._registry.part(kind, name)
         except LookupError:
             return None
+
+
+def _failed(title: str, exc: Exception) -> None:
+    _log.error("Part of a scope failed to stop", context={"part": title, **where(exc)})

@@ -5,16 +5,23 @@ from __future__ import annotations
 import asyncio
 import inspect
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Protocol, TypeVar
+
+from infrastructure.core.asyncio_core import end_tasks
 
 T = TypeVar("T")
 Step = Callable[[Any], Awaitable[object] | object]
 """Something done with a part, at once or awaited; it says by an exception that it failed."""
 PING_S = 2.0
 STEP_S = 30.0
+LEFT_S = 0.5
+
+
+class StepCancelled(Exception):
+    """A step waited for something that was cancelled; nobody cancelled whoever does the steps."""
 
 
 class Lifetime(StrEnum):
@@ -89,8 +96,7 @@ class Ping:
         """Ask; silence for `deadline_s` seconds counts as failure. Raises nothing."""
         started, error_type = time.perf_counter(), None
         try:
-            async with asyncio.timeout(deadline_s):
-                await _awaited(self.ask())
+            await _ended(self.ask(), within_s=deadline_s)
         except Exception as exc:  # noqa: BLE001  whatever a part raises, it is not well
             error_type = type(exc).__name__
         return Pinged(self.name, error_type is None, error_type, round((time.perf_counter() - started) * 1000, 3))
@@ -101,13 +107,43 @@ async def do(step: Step | None, value: Any, *, within_s: float = STEP_S) -> None
 
     Raises:
         TimeoutError: it did not end within `within_s` seconds.
-        Exception: whatever the step raises.
+        Exception: whatever the step raises; StepCancelled where it was cancelled, and not the caller.
     """
     if step is not None:
-        async with asyncio.timeout(within_s):
-            await _awaited(step(value))
+        await _ended(step(value), within_s=within_s)
 
 
-async def _awaited(result: Awaitable[object] | object) -> None:
-    if inspect.isawaitable(result):
-        await result
+async def do_all(steps: Sequence[tuple[str, Step | None, Any]], *, failed: Callable[[str, Exception], object]) -> None:
+    """Do steps one after the other: title, step, value. `failed` is told of each that fails.
+
+    Raises:
+        asyncio.CancelledError: the caller was cancelled meanwhile; all steps were done, or at least asked for, all the same.
+    """
+    cancelled: asyncio.CancelledError | None = None
+    for title, step, value in steps:
+        try:
+            await do(step, value)
+        except asyncio.CancelledError as exc:
+            cancelled = exc
+        except Exception as exc:  # noqa: BLE001  the others are to be done, whatever this one says
+            failed(title, exc)
+    if cancelled is not None:
+        raise cancelled
+
+
+async def _ended(result: Awaitable[object] | object, *, within_s: float) -> None:
+    """Wait for the end of something in a task of its own: one that does not listen to a cancellation is left behind."""
+    if not inspect.isawaitable(result):
+        return
+    task = asyncio.ensure_future(result)
+    late = True
+    try:
+        late = not (await asyncio.wait({task}, timeout=within_s))[0]
+    finally:
+        if late:
+            await end_tasks([task], within_s=LEFT_S)
+    if late:
+        raise TimeoutError(f"expected a step to end within {within_s:g} s")
+    if task.cancelled():
+        raise StepCancelled
+    task.result()

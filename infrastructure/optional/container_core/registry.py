@@ -8,7 +8,7 @@ from typing import Any, Self, TypeVar
 
 from infrastructure.core.logger_core import CoreLogger, get_logger, where
 from infrastructure.optional.container_core.container import Container
-from infrastructure.optional.container_core.parts import Lifetime, Part, Ping, Recovery, Resolver, Step, do
+from infrastructure.optional.container_core.parts import Lifetime, Part, Ping, Recovery, Resolver, Step, do, do_all
 from infrastructure.optional.container_core.recovery import Keeper
 
 T = TypeVar("T")
@@ -129,8 +129,12 @@ class Registry:
         """Make every part of the process, and start each that can be.
 
         Raises:
-            Exception: the first failure of a factory or a start; what was started before is stopped again.
+            RuntimeError: it is started already.
+            Exception: the first failure of a factory or a start; what was started before is stopped again, and what
+                needs no start but was made.
         """
+        if self._started:
+            raise RuntimeError("expected a registry that is not started, got a second start")
         try:
             for (kind, name), part in list(self._parts.items()):
                 if part.lifetime is Lifetime.PROCESS:
@@ -139,20 +143,25 @@ class Registry:
                 await do(self._parts[key].start, self._made[key])
                 self._started.append(key)
         except BaseException:
+            self._started = [key for key in self._made if key in self._started or self._parts[key].start is None]
             await self.stop()
             raise
         self._keeper.start([(self._parts[key], self._made[key]) for key in self._started])
 
     async def stop(self) -> None:
-        """Stop what was started, in reverse; one that fails is logged and keeps none of the others from being stopped."""
+        """Stop what was started, in reverse; one that fails is logged and keeps none of the others from being stopped.
+
+        Nor does a cancellation of the caller, which takes effect when all have been asked to stop.
+        """
         await self._keeper.stop()
-        while self._started:
-            key = self._started.pop()
-            part = self._parts[key]
-            try:
-                await do(part.stop, self._made[key])
-            except Exception as exc:  # noqa: BLE001  the others are to be stopped, whatever this one says
-                self._log.error("Part failed to stop", context={"part": part.title, **where(exc)})
+        started, self._started = self._started, []
+        steps = [
+            (self._parts[key].title, self._parts[key].stop, self._made[key]) for key in reversed(started)
+        ]  # fmt: skip
+        await do_all(
+            steps,
+            failed=lambda title, exc: self._log.error("Part failed to stop", context={"part": title, **where(exc)}),
+        )
 
     async def __aenter__(self) -> Self:
         """Start everything."""

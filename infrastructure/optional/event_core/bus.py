@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections import deque
 from collections.abc import Mapping
 from typing import Any
@@ -11,7 +12,7 @@ from redis.asyncio import Redis
 
 from infrastructure.core.asyncio_core import end_tasks
 from infrastructure.core.logger_core import CoreLogger, get_logger
-from infrastructure.optional.event_core.events import Event, encode, new_event
+from infrastructure.optional.event_core.events import Event, decode, encode, new_event
 from infrastructure.optional.event_core.subscription import Filter, Handler, Subscription
 from infrastructure.optional.event_core.wire import Wire
 
@@ -84,16 +85,17 @@ class EventBus:
     def publish(self, topic: str, data: Mapping[str, Any] | None = None) -> None:
         """Tell that something happened. Never blocks, never fails; safe from any thread once the bus is started."""
         try:
-            event = new_event(topic, data, source=self.source)
-            raw = encode(event)
+            raw = encode(new_event(topic, data, source=self.source))
+            event = decode(raw)  # here as elsewhere: JSON of its own, whatever becomes of the publisher's data
         except ValueError as exc:
             self._refused += 1
             self._log.error("Event was refused", exc=exc)
             return
         if self._loop is None or self._loop is _running_loop():
             self._tell(event, raw)
-        elif not self._loop.is_closed():
-            self._loop.call_soon_threadsafe(self._tell, event, raw)
+        else:
+            with contextlib.suppress(RuntimeError):  # that loop has ended, and everybody who listened with it
+                self._loop.call_soon_threadsafe(self._tell, event, raw)
 
     def start(self) -> None:
         """Begin to serve subscribers and, with Redis, to listen and to send."""
@@ -109,7 +111,9 @@ class EventBus:
     async def stop(self, *, within_s: float = 1.0) -> None:
         """Send what waits, as far as it goes within `within_s` seconds, and end everything."""
         if self._wire is not None and self._leaving and self._wire.connected:
-            await asyncio.wait({asyncio.create_task(self._send_rest(self._wire))}, timeout=within_s)
+            rest = asyncio.create_task(self._send_rest(self._wire))
+            self._tasks.append(rest)
+            await asyncio.wait({rest}, timeout=within_s)
         tasks, self._tasks = self._tasks, []
         await end_tasks(tasks)
         for subscription in self._subscriptions:

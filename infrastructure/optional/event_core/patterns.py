@@ -20,7 +20,7 @@ def matches(pattern: str, topic: str) -> bool:
     Raises:
         ValueError: the pattern is not made of words, `*` and `#` joined by dots.
     """
-    return _match(tuple(_words(pattern)), tuple(topic.split(".")))
+    return _match(_words(pattern), topic)
 
 
 def check(pattern: str) -> None:
@@ -42,9 +42,16 @@ def _words(pattern: str) -> tuple[str, ...]:
 
 
 @functools.lru_cache(maxsize=4096)
-def _match(pattern: tuple[str, ...], topic: tuple[str, ...]) -> bool:
-    if not pattern:
-        return not topic
-    if pattern[0] == "#":
-        return any(_match(pattern[1:], topic[taken:]) for taken in range(len(topic) + 1))
-    return bool(topic) and pattern[0] in {"*", topic[0]} and _match(pattern[1:], topic[1:])
+def _match(pattern: tuple[str, ...], topic: str) -> bool:
+    """Walk along the topic once, with all places of the pattern that may come next: no pattern is slow."""
+    places = _past_rests(pattern, {0})
+    for word in topic.split("."):
+        rests = {place for place in places if place < len(pattern) and pattern[place] == "#"}
+        steps = {place + 1 for place in places - rests if place < len(pattern) and pattern[place] in {"*", word}}
+        places = _past_rests(pattern, rests | steps)
+    return len(pattern) in places
+
+
+def _past_rests(pattern: tuple[str, ...], places: set[int]) -> set[int]:
+    """Return the places with those behind a # besides, which may stand for no word; no two # follow each other."""
+    return places | {place + 1 for place in places if place < len(pattern) and pattern[place] == "#"}

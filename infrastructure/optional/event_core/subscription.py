@@ -85,9 +85,19 @@ class Subscription:
                 if inspect.isawaitable(result):
                     await result
             self.handled += 1
+        except asyncio.CancelledError as exc:
+            if _is_being_cancelled():
+                raise
+            self._fault(event, exc)  # what the handler waited for was cancelled: its own fault, too
         except Exception as exc:  # noqa: BLE001  a subscriber's fault is its own
             self._fault(event, exc)
 
-    def _fault(self, event: Event, exc: Exception) -> None:
+    def _fault(self, event: Event, exc: BaseException) -> None:
         self.failed += 1
         self._log.warning("Subscriber failed", context={"topic": event.topic, "pattern": self.pattern, **place_of(exc)})
+
+
+def _is_being_cancelled() -> bool:
+    """Say whether somebody has cancelled the task that runs."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0

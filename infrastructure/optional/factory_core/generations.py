@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, Generic, TypeVar
 
+from infrastructure.core.asyncio_core import end_tasks
 from infrastructure.core.logger_core import get_logger, where
 
+CLOSE_S = 10.0
+WAIT_S = 0.5  # somebody's request is not to wait longer for what others have retired
 C = TypeVar("C")
 T = TypeVar("T")
 _log = get_logger("infrastructure", "factory")
@@ -41,7 +45,7 @@ class Generations(Generic[C, T]):
 
     Args:
         create: makes an object of a name and its configuration.
-        close: closes one; what it raises is logged.
+        close: closes one, within 10 s; what it raises is logged.
     """
 
     def __init__(self, create: Callable[[str, C], T], *, close: Callable[[T], Awaitable[object]]) -> None:
@@ -49,6 +53,7 @@ class Generations(Generic[C, T]):
         self._close = close
         self._generations: dict[str, _Generation[C, T]] = {}
         self._current = ""
+        self._closing: set[asyncio.Task[None]] = set()
 
     @asynccontextmanager
     async def using(self, version: str, configurations: Mapping[str, C]) -> AsyncIterator[Mapping[str, T]]:
@@ -59,9 +64,9 @@ class Generations(Generic[C, T]):
         """
         generation = self._generations.get(version) or self._make(version, configurations)
         generation.users += 1
-        if version != self._current:
-            await self._retire_all_but(version)
         try:
+            if version != self._current:
+                await self._retire_all_but(version)
             yield generation.objects
         finally:
             generation.users -= 1
@@ -74,16 +79,25 @@ class Generations(Generic[C, T]):
         return {"generations": len(self._generations), "objects": len(made)}
 
     async def close(self) -> None:
-        """Close everything, in use or not."""
+        """Close everything, in use or not; what does not close in time is left behind."""
         self._current = ""
         for version, generation in list(self._generations.items()):
             generation.retired = True
             await self._end(version, generation)
+        if self._closing:
+            await asyncio.wait(self._closing, timeout=CLOSE_S)
+            await end_tasks(self._closing, within_s=CLOSE_S)
 
     def _make(self, version: str, configurations: Mapping[str, C]) -> _Generation[C, T]:
         latest = self._generations.get(self._current)
         known = latest.made if latest else {}
-        made = {name: self._one(name, known.get(name), wanted) for name, wanted in configurations.items()}
+        made: dict[str, _Made[C, T]] = {}
+        try:
+            for name, wanted in configurations.items():
+                made[name] = self._one(name, known.get(name), wanted)
+        except BaseException:
+            self._close_soon({name: one.value for name, one in made.items() if not one.generations})
+            raise
         for one in made.values():
             one.generations += 1
         objects = MappingProxyType({name: one.value for name, one in made.items()})
@@ -110,13 +124,23 @@ class Generations(Generic[C, T]):
         generation.closed = True
         if self._generations.get(version) is generation:
             del self._generations[version]
-        for name, one in generation.made.items():
+        for one in generation.made.values():
             one.generations -= 1
-            if one.generations == 0:
-                await self._close_one(name, one.value)
+        closing = self._close_soon({name: one.value for name, one in generation.made.items() if not one.generations})
+        await asyncio.wait({closing}, timeout=WAIT_S)  # in a task of its own: whoever waits may be cancelled, or late
+
+    def _close_soon(self, values: Mapping[str, T]) -> asyncio.Task[None]:
+        closing = asyncio.create_task(self._close_all(values), name="closing what is retired")
+        self._closing.add(closing)
+        closing.add_done_callback(self._closing.discard)
+        return closing
+
+    async def _close_all(self, values: Mapping[str, T]) -> None:
+        await asyncio.gather(*(self._close_one(name, value) for name, value in values.items()))
 
     async def _close_one(self, name: str, value: T) -> None:
         try:
-            await self._close(value)
+            async with asyncio.timeout(CLOSE_S):
+                await self._close(value)
         except Exception as exc:  # noqa: BLE001  the others are to be closed, whatever this one says
             _log.error("Object failed to close", context={"name": name, **where(exc)})

@@ -71,7 +71,8 @@ class Directory:
         """Return the living instances of a service (of every one with name None), those with a tag, ordered by id."""
         with store_errors():
             members: list[bytes] = await self._living(keys=(self._index, self._none), args=(self._ttl_ms,))
-            wanted = [each.decode() for each in members if name is None or each.startswith(f"{name}:".encode())]
+            named = [each.decode("utf-8", "replace") for each in members]
+            wanted = [each for each in named if name is None or each.startswith(f"{name}:")]
             records: list[Any] = await self._redis.mget([self._record(member) for member in wanted]) if wanted else []
         found = [instance for raw in records if raw is not None and (instance := decode(raw)) is not None]
         return sorted((one for one in found if tag is None or tag in one.tags), key=lambda one: one.id)

@@ -15,6 +15,7 @@ from infrastructure.optional.validation_core import Rule, RuleSet
 MAX_BYTES = 8_192
 MAX_TAGS = 32
 MAX_PORT = 65_535
+MAX_PATH = 1_024
 FIELDS = frozenset({"id", "name", "host", "port", "health_check", "tags", "metadata"})
 _WORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,127}\Z")
 
@@ -47,6 +48,14 @@ def _is_port(value: Any) -> bool:
     return value is None or (isinstance(value, int) and not isinstance(value, bool) and 0 < value <= MAX_PORT)
 
 
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str) and value.isprintable()
+
+
+def _is_path(value: Any) -> bool:
+    return _is_text(value) and value.startswith("/") and len(value) <= MAX_PATH
+
+
 def _is_small(metadata: Any) -> bool:
     try:
         return isinstance(metadata, Mapping) and len(orjson.dumps(dict(metadata))) <= MAX_BYTES
@@ -60,10 +69,10 @@ RULES: RuleSet[_Service] = RuleSet(
     Rule("name", "invalid_name", "expected name to be 1 to 128 letters, digits or . _ @ -", lambda s: _is_word(s.get("name"))),
     Rule("id", "invalid_id", "expected id to be 1 to 128 letters, digits or . _ @ -", lambda s: _is_word(s.get("id", "x"))),
     Rule("host", "invalid_host", "expected host to be a name or an address",
-         lambda s: isinstance(s.get("host"), str) and bool(s["host"].strip()) and len(s["host"]) <= 255),  # noqa: PLR2004  a DNS name's most
+         lambda s: _is_text(s.get("host")) and bool(s["host"].strip()) and len(s["host"]) <= 255),  # noqa: PLR2004  a DNS name's most
     Rule("port", "invalid_port", "expected port to be 1 to 65535", lambda s: _is_port(s.get("port"))),
     Rule("health_check", "invalid_health_check", "expected health_check to be a path that begins with /",
-         lambda s: s.get("health_check") is None or str(s["health_check"]).startswith("/")),
+         lambda s: s.get("health_check") is None or _is_path(s["health_check"])),
     Rule("tags", "invalid_tags", f"expected tags to be at most {MAX_TAGS} words",
          lambda s: isinstance(s.get("tags", []), (list, tuple)) and len(s.get("tags", [])) <= MAX_TAGS
          and all(_is_word(tag) for tag in s.get("tags", []))),
@@ -77,8 +86,10 @@ def instance_of(service: Mapping[str, Any]) -> Instance:
     """Return what the guide's dictionary says: name, host, port, health_check, tags, metadata; `id` where one is given.
 
     Raises:
-        ValueError: it breaks a rule; all that it breaks are named.
+        ValueError: it is no mapping, or breaks a rule; all that it breaks are named.
     """
+    if not isinstance(service, Mapping):
+        raise ValueError("expected a service to be described by a dictionary, got something else")  # noqa: TRY004  one kind of error for every bad description
     found = RULES.check(service)
     if found:
         raise ValueError("; ".join(violation.message for violation in found))

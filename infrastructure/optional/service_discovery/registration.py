@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from redis.asyncio import Redis
+from redis.exceptions import RedisError
 
 from infrastructure.core.asyncio_core import end_tasks
 from infrastructure.core.config_core import load
@@ -22,7 +23,7 @@ BEAT_S = 3.0
 CONNECTIONS = 2
 _log = get_logger("infrastructure", "service_discovery")
 # asyncio keeps only a weak hold of its tasks, and the guide's caller keeps nothing of what it is given.
-_kept: dict[str, tuple[Registration, Redis | None]] = {}
+_kept: dict[Registration, Redis | None] = {}
 
 
 class Registration:
@@ -60,12 +61,13 @@ class Registration:
     async def stop(self) -> None:
         """End the heartbeat and take the instance out; where Redis does not hear it, it is gone 12 s later."""
         task, self._task = self._task, None
-        if task is not None:
-            await end_tasks([task])
+        if task is None:
+            return
+        await end_tasks([task])
         try:
             async with asyncio.timeout(FAREWELL_S):
                 await self._directory.remove(self.instance)
-        except (StoreError, TimeoutError):
+        except (StoreError, RedisError, TimeoutError):
             _log.info("Directory did not hear the farewell", context={"instance": self.instance.id})
 
     def ping(self) -> None:
@@ -89,7 +91,7 @@ class Registration:
             async with asyncio.timeout(BEAT_S):
                 await self._directory.beat(self.instance)
             self.heard = True
-        except (StoreError, TimeoutError) as exc:
+        except (StoreError, RedisError, TimeoutError) as exc:
             self.heard = False
             if before:
                 _log.warning(
@@ -111,13 +113,13 @@ async def register_service(service: Mapping[str, Any], *, directory: Directory |
     redis, directory = (None, directory) if directory is not None else _configured()
     registration = Registration(directory, service)
     await registration.start()
-    _kept[registration.instance.id] = (registration, redis)
+    _kept[registration] = redis
     return registration
 
 
 async def deregister_service(registration: Registration) -> None:
     """Take a service out of the directory."""
-    _, redis = _kept.pop(registration.instance.id, (registration, None))
+    redis = _kept.pop(registration, None)
     await registration.stop()
     if redis is not None:
         await redis.aclose()

@@ -1,19 +1,24 @@
 """Faults of a request as a caller reads them: where, what was expected, what kind of thing was there instead.
 
-Values are never repeated (they may be prompts), except numbers, which say more than "a number" and cannot hold one.
+Values are never repeated (they may be prompts), except numbers, which say more than "a number" and cannot hold one. A
+member's name is repeated where it has the form of a name and does not look like a key.
 """
 
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
+from infrastructure.core.logger_core.secret_shapes import looks_random, looks_secret
+
 MAX_FAULTS = 100
 MAX_NAME = 64
+_NAME = re.compile(r"[A-Za-z0-9_$.~/-]{1,64}")
 
 _SENTENCES = {
     "missing": "this field is required",
@@ -58,9 +63,17 @@ def faults(exc: ValidationError, body: Any, known: Sequence[str]) -> list[dict[s
 
 def fault(path: Sequence[str | int], message: str) -> dict[str, str]:
     """Return one fault at a path into the body."""
-    parts = [str(part)[:MAX_NAME] for part in path]
+    parts = [shown_name(str(part)) for part in path]
     pointer = "".join("/" + part.replace("~", "~0").replace("/", "~1") for part in parts)
     return {"field": ".".join(parts) or "body", "pointer": f"#{pointer}", "message": message}
+
+
+def shown_name(name: str) -> str:
+    """Return a member's name, or what stands for one that may be a text or a key."""
+    name, given = name[:MAX_NAME], name
+    if not _NAME.fullmatch(name) or looks_secret(name) or looks_random(name):
+        return f"(a name of {len(given)} characters)"
+    return name
 
 
 def sentence(error: Mapping[str, Any], *, got: str) -> str:

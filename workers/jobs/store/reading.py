@@ -48,8 +48,8 @@ def job(job_id: str, values: Raw) -> Job:
 
 def claimed(answer: Sequence[Any], *, owner: str, nonce: str) -> Claimed:
     """Return a claim from what `claim.lua` answers behind the word `job`."""
-    (job_id, tenant, kind, model, request, ready_class, fence, deliveries, deaths, config, tried, remaining_ms, age_ms
-     ) = answer  # fmt: skip
+    (job_id, tenant, kind, model, request, ready_class, fence, deliveries, deaths, config, tried, remaining_ms, age_ms,
+     request_id) = answer  # fmt: skip
     return Claimed(
         fence=Fence(job_id=job_id.decode(), owner=owner, nonce=nonce, value=fence.decode()),
         tenant=tenant.decode(),
@@ -63,6 +63,7 @@ def claimed(answer: Sequence[Any], *, owner: str, nonce: str) -> Claimed:
         age_ms=age_ms,
         config_version=config.decode(),
         attempts=attempts(tried),
+        request_id=_text(request_id),
     )
 
 

@@ -20,6 +20,7 @@ def new_job(job: NewJob) -> Fields:
         model=job.model,
         req=job.request,
         cfg=job.config_version,
+        rid=job.request_id,
         meta=orjson.dumps(job.metadata) if job.metadata else None,
     )
 

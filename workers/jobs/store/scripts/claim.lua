@@ -1,5 +1,5 @@
 -- Give the next job due to an owner. The same nonce gets the same job again, as long as the owner has it.
--- Answers {'job', id, tenant, kind, model, req, class, fence, deliveries, deaths, cfg, attempts, remaining ms, age ms},
+-- Answers {'job', id, tenant, kind, model, req, class, fence, deliveries, deaths, cfg, attempts, remaining ms, age ms, rid},
 -- {'none'}, or {'more'} when it met nothing but jobs to clear away and there may be others behind them.
 --
 -- job:{id}               hash  in_progress, owner, claim nonce, new fence, deliveries + 1
@@ -18,9 +18,9 @@ local mine = key('owner', owner, 'jobs')
 
 local function answer(id)
   local job = redis.call('HMGET', key('job', id), 'tenant', 'kind', 'model', 'req', 'class', 'fence', 'deliveries',
-                         'deaths', 'cfg', 'attempts', 'deadline', 'created')
+                         'deaths', 'cfg', 'attempts', 'deadline', 'created', 'rid')
   return {'job', id, job[1], job[2], job[3], job[4], job[5], job[6], job[7], job[8], job[9], job[10], job[11] - now,
-          now - job[12]}
+          now - job[12], job[13]}
 end
 
 local held = redis.call('HGET', mine, nonce)
