@@ -42,6 +42,7 @@ _PREFIX = re.compile(r"^(?:litellm\.\w+: ?|\w*(?:Error|Timeout)\w*:? ?|\w+Except
 _INSIDE = re.compile(r",? ?url='[^']*'")  # where LiteLLM names the address that was called
 _HANDLE = re.compile(r"[.\s]*Handle with `litellm\.\w+`\.?\s*$")
 _SENTENCES = re.compile(r"(?<=\.)\s+|\n")
+_NO_ADVICE = "the provider does not support a parameter of the request"
 _ADVICE = ("litellm", "drop_params", "allowed_openai_params")  # for whoever runs LiteLLM, not for who asks a question
 
 
@@ -85,6 +86,10 @@ def provider_text(text: str) -> str:
 
 
 def _without_advice(text: str) -> str:
-    """Return a text without the sentences that tell how to use LiteLLM; as it is where it has no other."""
-    kept = (part for part in _SENTENCES.split(text) if not any(word in part.lower() for word in _ADVICE))
-    return " ".join(part for part in kept if part.strip(" .")) or text
+    """Return a text without the sentences that tell how to use LiteLLM, where there are any."""
+    parts = _SENTENCES.split(text)
+    kept = [part for part in parts if not any(word in part.lower() for word in _ADVICE)]
+    if len(kept) == len(parts):
+        return text
+    said = " ".join(part for part in kept if part.strip(" ."))
+    return said or (_NO_ADVICE if any(word in text for word in _ADVICE[1:]) else text)
