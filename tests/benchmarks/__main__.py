@@ -21,6 +21,7 @@ from tests.benchmarks import (
     in_flight,
     infrastructure_costs,
     outages,
+    selection,
     sharing,
     throughput,
 )
@@ -30,6 +31,7 @@ MEASUREMENTS: dict[str, Callable[[], None]] = {
     "in_flight": in_flight.measure,
     "cache": cache.measure,
     "gate": gate.measure,
+    "selection": selection.measure,
     "config_reloads": config_reloads.measure,
     "infrastructure": infrastructure_costs.measure,
 }

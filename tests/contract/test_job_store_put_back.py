@@ -10,6 +10,7 @@ import redis.asyncio as aioredis
 from infrastructure.core.redis_core import connect_sync
 from tests.support.jobs import audit, claimed, must_claim, nonce, shared_store, submitted, success
 from tests.support.waiting import eventually
+from workers.handlers import upkeep
 from workers.jobs.models import COMPLETION_CLASSES, Attempt, Status
 from workers.jobs.store.job_store import JobStore
 from workers.jobs.store.writing import MOST_ATTEMPTS
@@ -112,6 +113,16 @@ async def test_promotion_goes_in_bounded_steps_in_order_of_when_they_are_due(sto
         await store.put_back((await must_claim(store)).fence, delay_ms=0)
     assert [len(await store.promote(limit=2)) for _ in range(4)] == [2, 2, 1, 0]
     assert [(await must_claim(store)).id for _ in ids] == ids
+
+
+async def test_upkeep_promotes_many_in_small_steps_and_rings_for_each(store: JobStore) -> None:
+    ids = await submitted(store, 2 * upkeep.PROMOTED_IN_ONE_GO + 1)
+    for _ in ids:
+        await store.put_back((await must_claim(store)).fence, delay_ms=0)
+    rung: list[str | None] = []
+    assert await upkeep.promote(store, ring=rung.append) == {"promoted": len(ids)}
+    assert sorted(rung, key=str) == sorted(ids)
+    assert await store.delayed() == 0
 
 
 async def test_of_very_many_attempts_the_latest_and_those_that_cost_something_are_kept(

@@ -229,3 +229,25 @@ async def test_an_answer_of_redis_that_nobody_expects_is_told_and_served_around(
     await redis.set(f"{PREFIX}:breaker:alpha", "no hash")
     assert (await begun(gate))[1].admitted
     assert ("error", "Gate got an answer of Redis that it does not know") in told(gate)
+
+
+async def test_an_end_that_redis_refuses_is_tried_again_now_and_then_and_keeps_no_other_from_being_booked(
+    redis: aioredis.Redis, gate: FleetGate
+) -> None:
+    asked, admission = await begun(gate)
+    await redis.set(f"{PREFIX}:breaker:alpha", "no hash")
+    await gate.end(an_end(asked, admission))
+    before = await _scripts_run(redis)
+    for _ in range(20):
+        await call(gate, provider="beta")
+        await asyncio.sleep(0.01)
+    await eventually(lambda: _calls(redis, 20), what="the others are booked")
+    assert await _scripts_run(redis) - before <= 100
+    await redis.delete(f"{PREFIX}:breaker:alpha")
+    await gate.pay_refused()
+    assert await _calls(redis, 21)
+
+
+async def _scripts_run(redis: aioredis.Redis) -> int:
+    stats = await redis.info("commandstats")
+    return int(stats.get("cmdstat_evalsha", {"calls": 0})["calls"])

@@ -16,7 +16,8 @@ from workers.jobs.store.job_store import JobStore
 
 RING_AT_MOST = 1_000
 SWEEPS_AT_MOST = 20
-PROMOTED_AT_MOST = 1_000
+PROMOTED_AT_MOST, PROMOTED_IN_ONE_GO = 1_000, 100
+"""Of a run, and of a script: a hundred jobs keep Redis from others for about 5 ms."""
 
 
 async def rescue(
@@ -79,10 +80,15 @@ class Ringer:
 
 async def promote(store: JobStore, *, ring: Callable[[str | None], None]) -> dict[str, int]:
     """Put jobs back in line whose wait is over, and ring for each."""
-    due = await store.promote(limit=PROMOTED_AT_MOST)
-    for job_id in due:
-        ring(job_id)
-    return {"promoted": len(due)}
+    promoted = 0
+    while promoted < PROMOTED_AT_MOST:
+        due = await store.promote(limit=PROMOTED_IN_ONE_GO)
+        for job_id in due:
+            ring(job_id)
+        promoted += len(due)
+        if len(due) < PROMOTED_IN_ONE_GO:
+            break
+    return {"promoted": promoted}
 
 
 async def expire(store: JobStore, *, log: CoreLogger) -> dict[str, int]:

@@ -66,8 +66,12 @@ def size_of(params: Mapping[str, Any]) -> Size:
 
 def likely_usd(target: Target, prompt_tokens: int, answer_tokens: int) -> float | None:
     """Return what a call of so many tokens costs; None when the model has no known price."""
-    prices = prices_of(target)
-    return prices and prompt_tokens * prices[0] + answer_tokens * prices[1]
+    if price := target.provider.prices.get(target.model):
+        return (prompt_tokens * price.input + answer_tokens * price.output) / PER_MILLION
+    facts = target.facts
+    if facts.input_usd is None or facts.output_usd is None:
+        return None
+    return prompt_tokens * facts.input_usd + answer_tokens * facts.output_usd
 
 
 def most_usd(target: Target, size: Size) -> float | None:

@@ -16,11 +16,12 @@ from workers.jobs.gate.local_gate import LocalGate
 from workers.jobs.gate.models import Admission, Begin, End, TargetState
 from workers.jobs.gate.redis_gate import PATIENCE_S, RedisGate
 
-RECONCILED_EACH_S = 10.0
+RECONCILED_EACH_S, WONDERED_EACH_S = 10.0, 60.0
 FIRST_PAUSE_S, LAST_PAUSE_S = 0.05, 1.0
 MOST_SEEN = 1_000
 MOST_OWED, PAID_AT_ONCE = 20_000, 1_000
-AWAY = (StoreError, TimeoutError, RedisError)
+MOST_REFUSED = 1_000
+AWAY = (StoreError, TimeoutError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +47,8 @@ class FleetGate:
         self._calls: dict[str, _Call] = {}
         self._seen: OrderedDict[tuple[str, str], tuple[TargetState, float]] = OrderedDict()
         self._owed: deque[tuple[End, bool]] = deque(maxlen=MOST_OWED)
+        self._refused: deque[tuple[End, bool]] = deque(maxlen=MOST_REFUSED)
+        self._wondered_s = -WONDERED_EACH_S
         self._back: asyncio.Task[None] | None = None
         self._strangers: frozenset[str] = frozenset()
         self.away = False
@@ -59,6 +62,8 @@ class FleetGate:
                     admission = await self._shared.begin(asked)
             except AWAY as exc:
                 self._trip(exc)
+            except RedisError as exc:
+                self._wonder(exc)
             else:
                 self._see(admission.state)
                 return self._noted(asked, admission, apart=False)
@@ -93,6 +98,9 @@ class FleetGate:
         except AWAY as exc:
             self._trip(exc)
             raise
+        except RedisError as exc:
+            self._wonder(exc)
+            return await self._local.states()
         for state in states:
             self._see(state)
         return states
@@ -105,6 +113,8 @@ class FleetGate:
                     await self._shared.down(provider, reason)
             except AWAY as exc:
                 self._trip(exc)
+            except RedisError as exc:
+                self._wonder(exc)
             else:
                 return
         await self._local.down(provider, reason)
@@ -119,8 +129,11 @@ class FleetGate:
             if not self.away:
                 try:
                     await self.reconcile()
+                    await self.pay_refused()
                 except AWAY as exc:
                     self._trip(exc)
+                except RedisError as exc:
+                    self._wonder(exc)
 
     async def reconcile(self) -> None:
         """Look once; what was a stranger at the last look too is booked as lost.
@@ -128,11 +141,17 @@ class FleetGate:
         Raises:
             StoreError: Redis does not answer.
         """
-        unknown = await self._shared.open_attempts() - self._calls.keys()
+        refused = {ended.attempt for ended, _ in self._refused}
+        unknown = await self._shared.open_attempts() - self._calls.keys() - refused
         if lasting := sorted(unknown & self._strangers):
             lost = await self._shared.lose(lasting)
             self._log.warning("Calls that nobody knows of were booked as lost", context={"lost": lost})
         self._strangers = unknown.difference(lasting)
+
+    async def pay_refused(self) -> None:
+        """Try once more to book what Redis would not take, though it was there."""
+        for ended, apart in [self._refused.popleft() for _ in range(len(self._refused))]:
+            await self._tell(ended, apart=apart)
 
     async def flush(self) -> None:
         """Let what is under way be written, and what is owed where Redis is there."""
@@ -167,6 +186,11 @@ class FleetGate:
             self._trip(exc)
             self._owe(ended, apart=apart)
             return None
+        except RedisError as exc:
+            self._wonder(exc)
+            if ended.final:
+                self._refused.append((ended, apart))
+            return None
         self._see(state)
         return state
 
@@ -178,12 +202,17 @@ class FleetGate:
         if self.away:
             return
         self.away = True
-        if not isinstance(exc, (StoreError, TimeoutError)):
-            self._log.error("Gate got an answer of Redis that it does not know", exc=exc)
         now_s = time.monotonic()
         for state, seen_s in self._seen.values():
             self._local.adopt(state, age_ms=(now_s - seen_s) * 1000)
         self._back = asyncio.create_task(self._until_back(exc), name="gate-probe")
+
+    def _wonder(self, exc: RedisError) -> None:
+        """Tell, now and then, that Redis is there and does not do what it is asked: a key of another kind, a right amiss."""
+        now_s = time.monotonic()
+        if now_s - self._wondered_s >= WONDERED_EACH_S:
+            self._wondered_s = now_s
+            self._log.error("Gate got an answer of Redis that it does not know", exc=exc)
 
     async def _until_back(self, exc: BaseException) -> None:
         """Wait until Redis answers, then pay what is owed. A caller's wait may only say that this process was busy."""

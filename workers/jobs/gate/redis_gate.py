@@ -8,6 +8,7 @@ from typing import Any
 
 import orjson
 from redis.asyncio import Redis
+from redis.exceptions import ResponseError
 
 from infrastructure.core.config_core.sections import Breakers
 from infrastructure.core.redis_core import store_errors
@@ -69,6 +70,8 @@ class RedisGate:
         answer = self._begins.add(asked)
         try:
             return await asyncio.shield(answer)
+        except ResponseError:  # it may be another one of its group that Redis cannot work on
+            return (await self._begin([asked]))[0]
         except asyncio.CancelledError:
             answer.add_done_callback(lambda done: self._abandon(asked, done))
             raise
@@ -78,7 +81,10 @@ class RedisGate:
 
         `apart`: it began while Redis was away, and Redis does not know of it.
         """
-        return await asyncio.shield(self._ends.add((ended, apart)))
+        try:
+            return await asyncio.shield(self._ends.add((ended, apart)))
+        except ResponseError:
+            return (await self._end([(ended, apart)]))[0]
 
     async def states(self) -> tuple[TargetState, ...]:
         """Return how the targets stand that were called last, at most MOST_STATES.

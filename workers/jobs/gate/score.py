@@ -47,13 +47,29 @@ def expected_cost(
         own_in_flight: of this process, where it knows better than the state, which is a little old.
         usd_per_second: what a second of waiting is worth.
     """
-    latency_ms = PRIOR_LATENCY_MS if state.latency_ms is None else state.latency_ms
-    in_flight = max(state.in_flight, own_in_flight)
+    parts = _parts(state, price_usd, own_in_flight, usd_per_second)
+    return Score(_value(*parts), Parts(*parts))
+
+
+def expected_usd(state: TargetState, price_usd: float | None, own_in_flight: int, usd_per_second: float) -> float:
+    """Return the value of `expected_cost` without its parts, for those who order candidates at every call."""
+    return _value(*_parts(state, price_usd, own_in_flight, usd_per_second))
+
+
+def _parts(
+    state: TargetState, price_usd: float | None, own_in_flight: int, usd_per_second: float
+) -> tuple[float, float, float, float]:
+    latency_ms, in_flight, success = state.latency_ms, state.in_flight, state.success
+    if own_in_flight > in_flight:
+        in_flight = own_in_flight
     load = in_flight / (state.concurrency_limit or DEFAULT_CONCURRENCY)
-    parts = Parts(
-        price_usd=PRIOR_PRICE_USD if price_usd is None else price_usd,
-        waiting_usd=usd_per_second * latency_ms / 1000 * (1 + load),
-        throttle=state.throttle,
-        success=max(LEAST_SUCCESS, state.success),
+    return (
+        PRIOR_PRICE_USD if price_usd is None else price_usd,
+        usd_per_second * (PRIOR_LATENCY_MS if latency_ms is None else latency_ms) / 1000 * (1 + load),
+        state.throttle,
+        success if success > LEAST_SUCCESS else LEAST_SUCCESS,
     )
-    return Score((parts.price_usd + parts.waiting_usd) * (1 + parts.throttle) / parts.success, parts)
+
+
+def _value(price_usd: float, waiting_usd: float, throttle: float, success: float) -> float:
+    return (price_usd + waiting_usd) * (1 + throttle) / success

@@ -5,10 +5,11 @@ from __future__ import annotations
 import itertools
 import random as random_module
 from collections.abc import Callable, Sequence
+from operator import attrgetter
 from typing import NamedTuple
 
 from infrastructure.core.config_core.sections import Selection
-from workers.jobs.gate.score import expected_cost
+from workers.jobs.gate.score import expected_usd
 from workers.providers.calls import Target
 from workers.providers.estimate import Size, likely_usd
 from workers.providers.selection.draw import first
@@ -21,6 +22,10 @@ class Choice(NamedTuple):
     target: Target
     score: float
     explored: bool = False
+
+
+_priority = attrgetter("provider.priority")
+_score = attrgetter("score")
 
 
 class Selector:
@@ -43,10 +48,10 @@ class Selector:
         for _, tier in itertools.groupby(targets, key=_priority):
             ready: list[Choice] = []
             for target in tier:
-                key = target.key
-                door = self._standings.door(key)
+                state, door, own = self._standings.look((target.name, target.model))
+                score = expected_usd(state, likely_usd(target, *tokens), own, usd_per_second)
                 place = ready if door is Door.OPEN else shut if door is Door.SHUT else order
-                place.append(self._scored(target, key, tokens, usd_per_second))
+                place.append(Choice(target, score))
             order += self._drawn(ready, selection.exploration)
         shut.sort(key=_score)
         return order + shut
@@ -58,20 +63,3 @@ class Selector:
         chosen = ready.pop(place)
         ready.sort(key=_score)
         return [Choice(chosen.target, chosen.score, explored), *ready]
-
-    def _scored(self, target: Target, key: tuple[str, str], tokens: tuple[int, int], usd_per_second: float) -> Choice:
-        score = expected_cost(
-            self._standings.state(key),
-            price_usd=likely_usd(target, *tokens),
-            own_in_flight=self._standings.own(key),
-            usd_per_second=usd_per_second,
-        )
-        return Choice(target, score.value)
-
-
-def _priority(target: Target) -> int:
-    return target.provider.priority
-
-
-def _score(choice: Choice) -> float:
-    return choice.score

@@ -40,10 +40,13 @@ class Standings:
         """Take over what the gate says of a candidate."""
         self._states[state.provider, state.model] = state, self._clock()
 
-    def state(self, key: Key) -> TargetState:
-        """Return how a candidate stood when it was last heard of."""
+    def look(self, key: Key) -> tuple[TargetState, Door, int]:
+        """Return how a candidate stood when it was last heard of, what it would say now, and our calls under way."""
         known = self._states.get(key)
-        return known[0] if known else TargetState(provider=key[0], model=key[1])
+        if known is None:
+            return TargetState(provider=key[0], model=key[1]), Door.OPEN, self._own.get(key, 0)
+        state, at = known
+        return state, self._door(state, at), self._own.get(key, 0)
 
     def own(self, key: Key) -> int:
         """Return this process's calls under way."""
@@ -59,12 +62,7 @@ class Standings:
         if self._own[key] <= 0:
             del self._own[key]
 
-    def door(self, key: Key) -> Door:
-        """Say whether a candidate takes calls now."""
-        known = self._states.get(key)
-        if known is None:
-            return Door.OPEN
-        state, at = known
+    def _door(self, state: TargetState, at: float) -> Door:
         closed = state.breaker is Breaker.CLOSED and state.account is Breaker.CLOSED
         if closed and not state.throttled_ms:
             return Door.OPEN

@@ -43,7 +43,7 @@ local function settle(item, record, a)
   correct(a, 'tokens_tat', (of_tokens(record.tpm)) * (record.tokens - took))
 end
 
-local ids, closed, kept, open = {}, {}, {}, {}
+local ids, closed, kept, open, marks = {}, {}, {}, {}, {}
 for i, item in ipairs(items) do ids[i] = item.attempt end
 local found = redis.call('HMGET', attempts, unpack(ids))
 for i, text in ipairs(found) do
@@ -60,8 +60,9 @@ end
 
 local function end_one(item, a, t)
   local record = open[item.attempt]
-  local first = item.apart and not item.silent
-                and redis.call('SET', key('booked', item.attempt), 1, 'NX', 'PX', BOOKED_MS)
+  local mark = key('booked', item.attempt)
+  local first = item.apart and not item.silent and not marks[mark] and redis.call('EXISTS', mark) == 0
+  if first then marks[mark] = true end
   if not record then
     if first then enter(item) end
     return
@@ -93,6 +94,7 @@ for i, item in ipairs(items) do
   answers[i] = places[t.name] - 1
 end
 
+for mark in pairs(marks) do redis.call('SET', mark, 1, 'PX', BOOKED_MS) end
 if #closed > 0 then redis.call('HDEL', attempts, unpack(closed)) end
 for attempt, record in pairs(kept) do redis.call('HSET', attempts, attempt, cjson.encode(record)) end
 write_hashes()
