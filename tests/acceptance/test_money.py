@@ -69,7 +69,7 @@ def test_after_kills_drains_cancels_deadlines_and_restarts_the_books_balance() -
 
 async def _chaos(wall: Wall) -> list[Seen]:
     """Submit a stream of jobs, some with a deadline and some to be cancelled, while processes die and Redis comes and goes."""
-    moments = {2: lambda: wall.workers[0].kill(), 3: wall.add_worker, 5: wall.redis.kill, 6: wall.redis.start,
+    moments = {2: wall.workers[0].kill, 3: wall.add_worker, 5: wall.redis.kill, 6: wall.redis.start,
                8: wall.redis.freeze, 9.5: wall.redis.thaw,
                10.5: lambda: wall.workers[1].send_signal(signal.SIGTERM)}  # fmt: skip
     async with session_of() as session:

@@ -60,14 +60,13 @@ def _parts(
     state: TargetState, price_usd: float | None, own_in_flight: int, usd_per_second: float
 ) -> tuple[float, float, float, float]:
     latency_ms, in_flight, success = state.latency_ms, state.in_flight, state.success
-    if own_in_flight > in_flight:
-        in_flight = own_in_flight
+    in_flight = max(in_flight, own_in_flight)
     load = in_flight / (state.concurrency_limit or DEFAULT_CONCURRENCY)
     return (
         PRIOR_PRICE_USD if price_usd is None else price_usd,
         usd_per_second * (PRIOR_LATENCY_MS if latency_ms is None else latency_ms) / 1000 * (1 + load),
         state.throttle,
-        success if success > LEAST_SUCCESS else LEAST_SUCCESS,
+        max(LEAST_SUCCESS, success),
     )
 
 
