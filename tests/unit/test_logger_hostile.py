@@ -116,10 +116,12 @@ def test_lines_at_the_very_end_of_a_process_come_out_and_say_no_more_than_others
     lines = [json.loads(line) for line in ended.stdout.splitlines()]
     assert {line["function"] for line in lines} >= {"<module>", "__del__"}
     assert "a prompt" not in ended.stdout + ended.stderr
-    for closing in (">&-", "| true", ">/dev/full"):
+    # 120 is Python's own word for a standard output that it could not flush as it ended.
+    for closing, statuses in ((">&-", {0}), ("| true", {0}), (">/dev/full", {0, 120})):
         shell = f'"{sys.executable}" -c "$1" {closing}'
         quiet = subprocess.run(["bash", "-c", shell, "-", DYING], capture_output=True, text=True, check=False)
-        assert (quiet.returncode, quiet.stdout) == (0, ""), closing
+        assert quiet.returncode in statuses, closing
+        assert quiet.stdout == ""
         assert "a prompt" not in quiet.stderr
 
 
