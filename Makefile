@@ -24,8 +24,8 @@ demo: install ## start everything with no account anywhere, run the questions, s
 up: install ## start all processes and keep them running until Ctrl-C
 	@$(BIN)/ai-provider up
 
-test: install ## run the test suite on a private Redis
-	@$(BIN)/python -m pytest
+test: install ## run the test suite, in four processes with a private Redis each
+	@$(BIN)/python -m pytest --numprocesses 4 --dist loadgroup --no-loadscope-reorder
 
 check: install ## lint, format, types, import directions
 	@$(BIN)/ruff check .

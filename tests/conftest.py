@@ -9,6 +9,7 @@ import pytest
 import redis as sync_redis
 import redis.asyncio as aioredis
 
+from tests.support.parallel import divide
 from tests.support.redis_server import RedisServer
 from tests.support.sandbox import sandbox, sandbox_process  # noqa: F401  fixtures for every level
 
@@ -18,6 +19,12 @@ _NAMES = {"REDIS_URL", "LOG_LEVEL", "LOG_OUTPUT_DIR", "CONFIG_DIR", "INFRASTRUCT
 for _name in [name for name in os.environ if name.startswith(_PREFIXES) or name in _NAMES]:
     if _name != "AI_PROVIDER_TEST_REDIS_SERVER":
         del os.environ[_name]
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Divide the tests where several processes run them."""
+    if hasattr(config, "workerinput"):
+        divide(items)
 
 
 @pytest.fixture(scope="session")

@@ -10,7 +10,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from tests.support.stack import Home, free_port
+from tests.support.ports import free_port
+from tests.support.stack import Home
 
 
 @pytest.fixture(scope="module")

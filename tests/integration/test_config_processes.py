@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 
 from tests.support.configuration import WAYS, Folder
-from tests.support.fleet import ROOT, free_port
+from tests.support.fleet import ROOT
+from tests.support.ports import free_port
 from tests.support.redis_server import RedisServer
 from tests.support.waiting import wait_for
 

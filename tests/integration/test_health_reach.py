@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from tests.support.front_door import free_port
+from tests.support.ports import free_port
 from tests.support.providers import account
 from tests.support.sandbox import SandboxProcess
 from workers.providers.health.reach import Reacher

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -15,6 +14,7 @@ from uuid import uuid4
 
 import httpx
 
+from tests.support.ports import free_port
 from tests.support.waiting import wait_for
 from workers.jobs.codec import pack
 from workers.jobs.models import COMPLETION_CLASSES, Outcome, Status
@@ -27,14 +27,6 @@ RESULT: dict[str, Any] = {
 }  # fmt: skip
 SANDBOX = "http://127.0.0.1:1"
 """An address where no sandbox is: the front door never calls it."""
-
-
-def free_port() -> int:
-    """Return a port that was free a moment ago."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port: int = listener.getsockname()[1]
-        return port
 
 
 async def complete_next(store: JobStore, *, status: Status = Status.COMPLETED) -> str:

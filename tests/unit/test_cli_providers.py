@@ -12,7 +12,7 @@ from rich.console import Console
 from api.cli import jobs, output, providers
 from api.cli.client import Client
 from api.reference.provider_examples import COSTS, PROVIDER
-from tests.support.front_door import free_port
+from tests.support.ports import free_port
 
 MODEL: dict[str, Any] = PROVIDER["models"][0]
 UNUSED = {**PROVIDER, "name": "google", "in_use": False, "unused_because": "no key: set GOOGLE_API_KEY", "models": []}
