@@ -29,6 +29,11 @@ from workers.app import make_app
 
 PROCESSES = 2  # that answer an inspection: a worker and upkeep
 MODELS = (MODEL, "openai/gpt-5-mini", "anthropic/claude-haiku-4-5", "deepseek/deepseek-chat", "google/gemini-2.5-flash")
+AWAY = "google"
+"""The provider whose address no name server knows: its jobs would wait for its return until they are out of time."""
+AWAY_DEADLINE_S = 45
+ONCE_OPEN = {"AI_PROVIDER_BREAKERS_PROBE_S": "60"}
+"""Behind the deadline of those jobs: once its breaker is open, they fail, whatever the machine has to do."""
 OPEN_PATHS = ("/health", "/health/ready", "/openapi.json")
 PATHS = ("/api/v1/infrastructure/metrics", "/api/v1/infrastructure/services", "/api/v1/events", "/api/v1/queues")
 COMMANDS = (("config", "show"), ("config", "show", "--json"))
@@ -61,7 +66,7 @@ class Evidence:
 def evidence() -> Iterator[Evidence]:
     with PlantedFleet() as fleet:
         logs = {"LOG_OUTPUT_DIR": str(fleet.folder / "logs"), "LOG_LEVEL": "debug"}
-        fleet.worker_env = {**logs, "AI_PROVIDER_LOG_FORMAT": "console"}  # on stdout; a file has JSON
+        fleet.worker_env = {**logs, **ONCE_OPEN, "AI_PROVIDER_LOG_FORMAT": "console"}  # on stdout; a file has JSON
         fleet.start_worker()
         fleet.start_upkeep()
         fleet.start_web(**logs, AI_PROVIDER_LOG_FORMAT="json")
@@ -94,8 +99,9 @@ def _run_jobs(fleet: PlantedFleet, client: httpx.Client, evidence: Evidence) -> 
     evidence.done = [submit(client, plant) for plant in PLANTS]
     assert {job["status"] for job in end_all(client, evidence.done)} == {"completed"}
     fleet.sandbox.set_faults(quoting(*fleet.secrets.keys, *SECRETS[:2], "Zebrafisch"))
-    refused_ones = [submit(client, plant, model=MODELS[n % len(MODELS)]) for n, plant in enumerate(PROMPTS)]
-    evidence.failed = end_all(client, refused_ones)
+    evidence.failed = end_all(
+        client, [_submit_to(client, MODELS[n % len(MODELS)], plant) for n, plant in enumerate(PROMPTS)]
+    )
     fleet.sandbox.set_faults({"match": {"contains": HELD}, "action": {"hang": True}})
     held = [submit(client, f"{HELD} {number}") for number in range(3)]
     wait_for(lambda: fleet.sandbox.counters()["in_flight"] >= len(held), what="the calls hang")
@@ -109,6 +115,12 @@ def _run_jobs(fleet: PlantedFleet, client: httpx.Client, evidence: Evidence) -> 
         client.post(f"/api/v1/jobs/{job_id}/cancel")
     assert {job["status"] for job in end_all(client, held)} == {"cancelled"}
     fleet.sandbox.set_faults()
+
+
+def _submit_to(client: httpx.Client, model: str, plant: str) -> str:
+    """Submit a job that fails: the provider refuses it, or is away."""
+    away = model.startswith(f"{AWAY}/")
+    return submit(client, plant, model=model, **({"deadline_s": AWAY_DEADLINE_S} if away else {}))
 
 
 def test_nothing_that_callers_and_providers_say_gets_into_any_log(evidence: Evidence) -> None:
@@ -177,7 +189,10 @@ def test_the_logs_tell_who_did_what(evidence: Evidence) -> None:
     done = [line["context"] for line in worker if line["context"].get("event") == "ai_completion_success"]
     assert {context["job_id"] for context in done} == set(evidence.done)
     assert {context["tenant"] for context in done} == {"team"}
-    assert sum(line["message"] == "Provider completion failed" for line in worker) >= len(evidence.failed)
+    attempts = [attempt for job in evidence.failed for attempt in job["attempts"]]
+    assert {attempt["provider"] for attempt in attempts} == {model.partition("/")[0] for model in MODELS}
+    assert sum(line["message"] == "Provider completion failed" for line in worker) == len(attempts)
+    assert len(attempts) >= len(evidence.failed)
     web = [line["context"] for line in evidence.logs["ai-provider-web.1.log"] if line["message"] == "Request"]
     assert {context.get("tenant") for context in web if context["path"] == "/api/v1/completion"} >= {"team"}
     assert all(context["request_id"] for context in web)

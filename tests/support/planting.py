@@ -120,7 +120,7 @@ def submit(client: httpx.Client, plant: str, **more: Any) -> str:
 
 def end_all(client: httpx.Client, ids: list[str]) -> list[dict[str, Any]]:
     """Wait until jobs have ended; the jobs."""
-    return [wait_for(partial(_ended, client, job_id), within_s=30, what="a job's end") for job_id in ids]
+    return [wait_for(partial(_ended, client, job_id), within_s=60, what="a job's end") for job_id in ids]
 
 
 def _ended(client: httpx.Client, job_id: str) -> dict[str, Any]:

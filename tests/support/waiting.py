@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 T = TypeVar("T")
 
 
-def wait_for(condition: Callable[[], T], *, within_s: float = 10, every_s: float = 0.02, what: str = "") -> T:
+def wait_for(condition: Callable[[], T], *, within_s: float = 30, every_s: float = 0.02, what: str = "") -> T:
     """Return the condition's first true value; AssertionError when there is none within the time."""
     deadline = time.monotonic() + within_s
     while not (value := condition()):
@@ -22,7 +22,7 @@ def wait_for(condition: Callable[[], T], *, within_s: float = 10, every_s: float
 
 
 async def eventually(
-    condition: Callable[[], Any], *, within_s: float = 10, every_s: float = 0.02, what: str = ""
+    condition: Callable[[], Any], *, within_s: float = 30, every_s: float = 0.02, what: str = ""
 ) -> Any:
     """Return the (possibly awaited) condition's first true value; AssertionError when there is none within the time."""
     deadline = time.monotonic() + within_s
