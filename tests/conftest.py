@@ -21,6 +21,7 @@ for _name in [name for name in os.environ if name.startswith(_PREFIXES) or name 
         del os.environ[_name]
 
 
+@pytest.hookimpl(tryfirst=True)  # pytest-xdist reads the groups in its own hook
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Divide the tests where several processes run them."""
     if hasattr(config, "workerinput"):

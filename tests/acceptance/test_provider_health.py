@@ -20,6 +20,15 @@ def standing(wall: Wall) -> dict[str, str]:
     return {one["provider"]: one["status"] for one in asked(wall, "/api/v1/providers/health")["data"]}
 
 
+def brought(wall: Wall) -> list[str | None]:
+    """Return what the service tells of its checks: how many ran at once, and how many questions needed none."""
+    told = asked(wall, "/api/v1/infrastructure/metrics")["performance"]["optimizations"]
+    cached, together = told["health_check_caching"], told["concurrent_health_checks"]
+    return (
+        [together["concurrency_level"], cached["cache_hit_rate"]] if cached["enabled"] and together["enabled"] else []
+    )
+
+
 def test_an_idle_service_finds_a_provider_down_and_its_return() -> None:
     settings = {"health": {"interval_s": 5, "timeout_s": 2}, "breakers": {"probe_s": 2}}
     with Wall(providers=[Given(name="p1"), Given(name="p2")], settings=settings) as wall:
@@ -41,3 +50,6 @@ def test_an_idle_service_finds_a_provider_down_and_its_return() -> None:
         totals = asked(wall, "/api/v1/costs")
         assert totals["totals"]["calls"] == 0
         assert totals["probes"]["calls"] >= 1
+        at_once, spared = wait_for(lambda: brought(wall), what="the figures of upkeep's checks")
+        assert at_once == "2 providers"
+        assert spared is not None

@@ -6,6 +6,7 @@ import pytest
 import redis.asyncio as aioredis
 
 from tests.support.gates import TWINS, Twin, local_twin, redis_twin
+from tests.support.machine import in_time
 from workers.jobs.gate.models import Breaker, Limits, Rates, Refusal, Verdict
 
 pytestmark = pytest.mark.anyio
@@ -58,7 +59,8 @@ async def test_a_wave_of_429s_counts_as_one(twin: Twin) -> None:
     await twin.advance(100)
     for asked, admission in wave:
         state = await twin.end(asked, admission, Verdict.THROTTLED)
-    assert 900 < state.throttled_ms <= 1_000
+    assert state.throttled_ms <= 1_000
+    assert in_time(1_000 - state.throttled_ms, 100)
     assert state.concurrency_limit == 5
 
 
@@ -101,7 +103,8 @@ async def test_a_request_waits_no_longer_than_it_was_told(twin: Twin) -> None:
     limits = Limits(requests_per_minute=12)
     assert (await twin.begin(limits=limits)).admitted
     refused = await twin.begin(limits=limits)
-    assert (refused.refusal, 4_500 < refused.wait_ms <= 5_000) == (Refusal.RATE, True)
+    assert (refused.refusal, refused.wait_ms <= 5_000) == (Refusal.RATE, True)
+    assert in_time(5_000 - refused.wait_ms, 500)
     await twin.advance(refused.wait_ms)
     assert (await twin.begin(limits=limits)).admitted
 
@@ -142,7 +145,8 @@ async def test_what_an_answer_says_is_left_is_not_overdrawn(twin: Twin) -> None:
     assert state.requests_per_minute == 60
     assert [(await twin.begin()).refusal for _ in range(4)] == [None, None, Refusal.RATE, Refusal.RATE]
     refused = await twin.begin()
-    assert 500 < refused.wait_ms <= 1_000  # one a second grows back
+    assert refused.wait_ms <= 1_000  # one a second grows back
+    assert in_time(1_000 - refused.wait_ms, 500)
     await twin.advance(1_000)
     assert (await twin.begin()).admitted
     await twin.advance(58_000)

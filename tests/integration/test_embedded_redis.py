@@ -60,7 +60,7 @@ def other_program(folder: Path) -> tuple[subprocess.Popen[str], str]:
 
 def kill(program: subprocess.Popen[str]) -> None:
     program.kill()
-    program.communicate(timeout=10)
+    program.communicate(timeout=60)
 
 
 def test_two_users_share_one_server_and_the_last_one_stops_it(folder: Path) -> None:

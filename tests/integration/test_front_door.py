@@ -21,6 +21,7 @@ from api.keys.keys import KeyStore
 from infrastructure.core.config_core import load
 from tests.support.front_door import BODY, RESULT, SANDBOX, complete_next
 from tests.support.logs import caught_log
+from tests.support.machine import in_time
 from tests.support.waiting import eventually
 from workers.jobs.models import Status
 
@@ -94,7 +95,7 @@ async def test_prefer_wait_answers_200_when_the_job_ends_in_time(client: httpx.A
     submitting = asyncio.create_task(client.post("/api/v1/completion", json=BODY, headers={"Prefer": "wait=20"}))
     await eventually(lambda: len(front.waiters))
     await complete_next(front.store)
-    response = await asyncio.wait_for(submitting, 5)
+    response = await asyncio.wait_for(submitting, 15)
     assert (response.status_code, response.headers["preference-applied"]) == (200, "wait=20")
     assert response.json()["result"] == RESULT
     assert response.headers["location"].endswith(response.json()["id"])
@@ -104,7 +105,8 @@ async def test_prefer_wait_answers_202_when_it_does_not(client: httpx.AsyncClien
     started = time.monotonic()
     response = await client.post("/api/v1/completion", json=BODY, headers={"Prefer": "wait=1"})
     assert (response.status_code, response.json()["status"]) == (202, "queued")
-    assert 0.9 < time.monotonic() - started < 5
+    assert (took_s := time.monotonic() - started) > 0.9
+    assert in_time(took_s, 5)
     assert response.headers["preference-applied"] == "wait=1"
 
 
@@ -113,7 +115,7 @@ async def test_waiting_on_a_job_ends_with_the_job(client: httpx.AsyncClient, fro
     waiting = asyncio.create_task(client.get(place, params={"wait": 20}))
     await eventually(lambda: len(front.waiters))
     await client.post(f"{place}/cancel")
-    response = await asyncio.wait_for(waiting, 5)
+    response = await asyncio.wait_for(waiting, 15)
     assert (response.status_code, response.json()["status"]) == (200, "cancelled")
     assert len(front.waiters) == 0
 

@@ -18,6 +18,7 @@ import redis
 from api.keys.keys import KeyStore
 from infrastructure.core.redis_core import connect
 from tests.support.front_door import BODY, FrontDoorProcess
+from tests.support.machine import in_time
 from tests.support.redis_server import RedisServer
 from tests.support.waiting import wait_for
 
@@ -173,7 +174,7 @@ def test_a_frozen_redis_is_told_within_seconds(
         started = time.monotonic()
         response = client.post("/api/v1/completion", json=BODY)
         assert problem(response, 503, "store_unavailable")["detail"]
-        assert time.monotonic() - started < 7
+        assert in_time(time.monotonic() - started, 7)
         assert client.get("/health").status_code == 200
     finally:
         server.thaw()
@@ -190,7 +191,7 @@ def test_redis_may_be_gone_and_come_again(front: FrontDoorProcess, client: httpx
             response = client.request(method, path, json=BODY if path.endswith("completion") else None)
             problem(response, 503, "store_unavailable")
             assert int(response.headers["retry-after"]) >= 1
-            assert time.monotonic() - started < 5
+            assert in_time(time.monotonic() - started, 5)
         assert set(client.get("/health/ready").json()["missing"]) == {"redis", "subscription"}
         assert client.get("/health").status_code == 200
     finally:
@@ -258,7 +259,7 @@ def test_it_ends_within_5_s_and_answers_those_who_wait(server: RedisServer) -> N
             wait_for(lambda: front.answers("/health"))  # by then the line before has been read
             started = time.monotonic()
             assert front.stop(signal.SIGTERM) == 0
-            assert time.monotonic() - started < 5
+            assert in_time(time.monotonic() - started, 5)
             assert waiting.recv(65_536).startswith(b"HTTP/1.1 202")
         assert front.stderr() == ""
     finally:

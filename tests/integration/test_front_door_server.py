@@ -47,7 +47,7 @@ async def closes(port: int, *sent: bytes) -> bytes:
     for piece in sent:
         writer.write(piece)
         await writer.drain()
-    said = await asyncio.wait_for(reader.read(), 5)
+    said = await asyncio.wait_for(reader.read(), 15)
     writer.close()
     await writer.wait_closed()
     return said

@@ -13,6 +13,7 @@ from redis.asyncio import Redis
 from api.waiting import Waiters
 from infrastructure.core.logger_core import get_logger
 from infrastructure.core.redis_core import connect
+from tests.support.machine import in_time
 from tests.support.redis_server import RedisServer
 from tests.support.waiting import eventually
 from workers.jobs.models import Job, Status
@@ -53,7 +54,7 @@ async def test_an_end_wakes_its_waiter_and_nobody_else(waiters: Waiters, redis: 
     await eventually(lambda: mine.reads == other.reads == 1)
     mine.status = Status.COMPLETED
     await redis.publish("aip:done", mine.job_id)
-    job = await asyncio.wait_for(waits[0], 5)
+    job = await asyncio.wait_for(waits[0], 15)
     assert job is not None
     assert job.status is Status.COMPLETED
     assert (mine.reads, other.reads, len(waiters)) == (2, 1, 1)
@@ -66,7 +67,7 @@ async def test_a_job_that_has_ended_is_not_waited_for(waiters: Waiters) -> None:
     shelf = Shelf(status=Status.FAILED)
     started = time.monotonic()
     await waiters.until_done(shelf.job_id, shelf.read, timeout_s=20)
-    assert time.monotonic() - started < 1
+    assert in_time(time.monotonic() - started, 1)
     assert shelf.reads == 1
 
 
@@ -94,7 +95,7 @@ async def test_an_end_between_the_read_and_the_wait_is_not_missed(waiters: Waite
             await redis.ping()
         return job
 
-    job = await asyncio.wait_for(waiters.until_done(shelf.job_id, read_slowly, timeout_s=20), 5)
+    job = await asyncio.wait_for(waiters.until_done(shelf.job_id, read_slowly, timeout_s=20), 15)
     assert job is not None
     assert job.status is Status.COMPLETED
 
@@ -104,7 +105,7 @@ async def test_releasing_sends_everybody_home_with_the_job_as_it_is(waiters: Wai
     waiting = asyncio.create_task(waiters.until_done(shelf.job_id, shelf.read, timeout_s=20))
     await eventually(lambda: shelf.reads == 1)
     waiters.release()
-    job = await asyncio.wait_for(waiting, 2)
+    job = await asyncio.wait_for(waiting, 15)
     assert job is not None
     assert job.status is Status.QUEUED
 
@@ -134,7 +135,7 @@ async def test_after_a_restart_of_redis_everybody_reads_again() -> None:
         await eventually(lambda: not waiters.listening)
         shelf.status = Status.COMPLETED  # and its message is never heard
         await asyncio.to_thread(server.start)
-        job = await asyncio.wait_for(waiting, 10)
+        job = await asyncio.wait_for(waiting, 15)
         assert job is not None
         assert job.status is Status.COMPLETED
         await eventually(lambda: waiters.listening)

@@ -20,6 +20,7 @@ from infrastructure.core.performance_core import get_performance_tracker
 from tests.support.gates import redis_gate
 from tests.support.jobs import PREFIX, audit
 from tests.support.logs import caught_log
+from tests.support.machine import in_time
 from tests.support.providers import StartManager, account, call, requests, settings_of
 from tests.support.sandbox import SandboxProcess
 from workers.jobs.gate.costs import PROBES, costs
@@ -102,7 +103,7 @@ async def start_ward(redis: aioredis.Redis, start_manager: StartManager) -> Asyn
 def settings_over(sandbox: SandboxProcess, *names: str, probe_s: float = 0.05, **health: float) -> Settings:
     """Return settings of providers in the sandbox whose breakers are tried again soon."""
     settings = settings_of(**{name: account(sandbox, name) for name in names})
-    parts = {"breakers": Breakers(probe_s=probe_s, max_pause_s=60), "health": Health(**{"timeout_s": 2.0, **health})}
+    parts = {"breakers": Breakers(probe_s=probe_s, max_pause_s=60), "health": Health(**{"timeout_s": 20.0, **health})}
     return settings.model_copy(update=parts)
 
 
@@ -120,8 +121,8 @@ async def test_what_can_be_reached_is_healthy_and_is_not_asked_again_while_that_
     assert sandbox.counters()["by_path"] == {"/v1/models": 1}
     assert await ward.standing("well") is Standing.HEALTHY
     line = next(one for one in log.lines if one["message"] == "Provider health check completed")
-    assert line["context"]["provider"] == "well"
-    assert set(line["context"]) >= {"status", "response_time_ms"}
+    assert set(line["context"]) == {"provider", "status", "response_time_ms", "success_rate"}
+    assert (line["context"]["provider"], line["context"]["status"]) == ("well", "healthy")
     assert ward.events.told == [
         ("provider.health", {"provider": "well", "before": "unknown", "status": "healthy", "reason": ""})
     ]
@@ -212,7 +213,8 @@ async def test_providers_are_checked_at_the_same_time(
     sandbox.set_faults({"match": {"path": "/v1/models"}, "action": {"latency_s": 0.5}})
     began = time.monotonic()
     assert (await ward.prober.round(ward.settings))["providers"] == 4
-    assert 0.5 <= time.monotonic() - began < 1.5
+    assert (took_s := time.monotonic() - began) >= 0.5
+    assert in_time(took_s, 1.5)
 
 
 async def test_one_that_hangs_holds_up_nobody_for_longer_than_a_check_may_take(

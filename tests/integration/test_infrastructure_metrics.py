@@ -105,6 +105,23 @@ def test_what_lies_in_redis_for_it_tells_no_secret_either(fleet: Fleet, metrics:
     client.close()
 
 
+def test_it_tells_what_the_cache_and_the_selection_by_score_bring(fleet: Fleet, metrics: dict[str, Any]) -> None:
+    jobs = JobsClient(fleet.url)
+    assert jobs.wait(jobs.submit(PROMPTS[0]))["cache"] == "hit"
+
+    def counted() -> dict[str, Any] | None:
+        shown: dict[str, Any] = metrics_of(fleet)["performance"]["optimizations"]
+        return shown if shown["response_caching"]["cache_hit_rate"] not in {None, "0%"} else None
+
+    found = wait_for(counted, what="the hit is counted")
+    assert found is not None
+    assert found["response_caching"]["enabled"] is True
+    assert found["response_caching"]["performance_improvement"].endswith("% faster for repeated requests")
+    selection = found["optimized_provider_selection"]
+    assert (selection["enabled"], selection["selection_algorithm"]) == (True, "composite_performance_score")
+    assert selection["selection_ms"] > 0
+
+
 @pytest.mark.anyio
 async def test_only_operators_are_told(redis_url: str, tmp_path: Path) -> None:
     variables = {"REDIS_URL": redis_url, "AI_PROVIDER_DATA_DIR": str(tmp_path), "AI_PROVIDER_SANDBOX_URL": SANDBOX}

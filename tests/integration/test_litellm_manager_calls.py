@@ -9,6 +9,7 @@ import time
 import psutil
 import pytest
 
+from tests.support.machine import in_time
 from tests.support.providers import StartManager, account, call, settings_of, text_of
 from tests.support.sandbox import UNRESOLVABLE, SandboxProcess
 from tests.support.waiting import eventually
@@ -24,7 +25,7 @@ async def test_the_deadline_ends_a_call_that_hangs(sandbox: SandboxProcess, star
     started = time.monotonic()
     with pytest.raises(CompletionFailed) as failed:
         await manager.completion(call(within_s=0.4))
-    assert time.monotonic() - started < 2
+    assert in_time(time.monotonic() - started, 2)
     assert failed.value.job_code == "deadline_exceeded"
     assert len(failed.value.attempts) == 1
     with pytest.raises(CompletionFailed) as failed:
@@ -41,7 +42,7 @@ async def test_a_body_that_drips_is_ended_at_the_providers_timeout(
     with pytest.raises(CompletionFailed) as failed:
         await manager.completion(call())
     assert failed.value.job_code == "provider_timeout"
-    assert time.monotonic() - started < 2
+    assert in_time(time.monotonic() - started, 2)
 
 
 async def test_a_cancelled_call_ends_at_once_and_leaves_no_connection(

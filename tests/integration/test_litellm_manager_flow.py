@@ -18,6 +18,7 @@ from infrastructure.core.config_core.settings import ProviderLimits
 from infrastructure.core.logger_core import get_logger
 from tests.support.jobs import must_claim, shared_store, submitted
 from tests.support.logs import caught_log
+from tests.support.machine import in_time
 from tests.support.providers import OverheardGate, StartManager, account, call, requests, settings_of
 from tests.support.sandbox import SandboxProcess
 from tests.support.waiting import eventually
@@ -210,7 +211,8 @@ async def test_a_provider_that_falls_silent_is_left_alone_before_its_timeout(
             return {one.provider: one.breaker for one in await gate.states()}["first"] is Breaker.OPEN
 
         await eventually(left_alone, what="the breaker opens")
-        assert 1 <= time.monotonic() - began < 5
+        assert (took_s := time.monotonic() - began) >= 1
+        assert in_time(took_s, 5)
         assert (await manager.completion(call("next"))).attempts[0].provider == "second"
         await end_tasks(hanging)
     await manager.close()
@@ -228,7 +230,7 @@ async def test_no_call_outlives_its_deadline_by_much_whatever_the_provider_does(
             began = time.monotonic()
             with pytest.raises((CompletionFailed, PutBack)) as ended:
                 await manager.completion(call(within_s=within_s))
-            assert time.monotonic() - began < within_s + 1
+            assert in_time(time.monotonic() - began, within_s + 1)
             if isinstance(ended.value, PutBack):
                 assert time.monotonic() + ended.value.wait_ms / 1_000 < began + within_s
 

@@ -17,6 +17,7 @@ import httpx
 import psutil
 import pytest
 
+from tests.support.machine import in_time
 from tests.support.sandbox import ROOT, SandboxProcess
 from tests.support.waiting import eventually, wait_for
 from workers.providers.sandbox.answers import proof, prose
@@ -97,7 +98,7 @@ async def test_2000_calls_wait_at_once_in_under_100_megabytes(
         assert psutil.Process(sandbox.pid).memory_info().rss < 100 * 2**20
         before = time.monotonic()
         assert sandbox.stop() == 0
-        assert time.monotonic() - before < 2
+        assert in_time(time.monotonic() - before, 2)
     finally:
         for call in calls:
             call.cancel()
@@ -135,7 +136,7 @@ async def test_latency_and_jitter_follow_the_prompt_and_spare_errors(
     before = time.monotonic()
     async with session.post(f"{sandbox.v1}/chat/completions", json=body) as response:
         assert response.status == 500
-    assert time.monotonic() - before < max(due) - 0.1
+    assert in_time(time.monotonic() - before, max(due) - 0.1)
 
 
 def test_it_starts_again_on_the_same_port_after_a_kill(start: Callable[..., SandboxProcess]) -> None:
@@ -149,7 +150,7 @@ def test_it_starts_again_on_the_same_port_after_a_kill(start: Callable[..., Sand
 
 def test_a_port_that_is_taken_is_told_in_one_sentence(sandbox: SandboxProcess) -> None:
     command = [sys.executable, "-m", "workers.providers.sandbox", "--port", str(sandbox.port)]
-    ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=20, check=False)
+    ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
     assert ended.returncode == 1
     assert ended.stderr.count("\n") == 1
     assert f"127.0.0.1:{sandbox.port}" in ended.stderr

@@ -10,6 +10,7 @@ import time
 from typing import Any
 
 from infrastructure.core.cache_core import CoreCache
+from tests.support.machine import in_time
 from tests.support.waiting import wait_for
 
 SERVICE = "cache-test"
@@ -51,7 +52,7 @@ class CachePeer:
 
 async def _until(cache: CoreCache, key: str, value: Any, within_s: float) -> float:
     began = time.monotonic()
-    while await cache.get(key) != value and time.monotonic() - began <= within_s:  # noqa: ASYNC110  seen from outside
+    while await cache.get(key) != value and in_time(time.monotonic() - began, within_s):  # noqa: ASYNC110  seen from outside
         await asyncio.sleep(0.001)
     return time.monotonic() - began
 

@@ -80,8 +80,8 @@ async def leader_killed(wall: Wall, count: int, *, within_s: float, key: str | N
     body, before, began = body_of(f"a leader dies {secrets.token_hex(4)}"), calls(wall), time.monotonic()
     async with session_of(key) as session:
         ids = await together(session, wall.url, [body] * count)
-        leader = await eventually(lambda: leading(wall), within_s=20, what="a worker calls for all")
-        await eventually(lambda: calls(wall) > before, within_s=10, what="the call reached the provider")
+        leader = await eventually(lambda: leading(wall), what="a worker calls for all")
+        await eventually(lambda: calls(wall) > before, what="the call reached the provider")
         os.kill(leader, signal.SIGKILL)
         await asyncio.to_thread(wall.add_worker)
         jobs = await collect(session, wall.url, ids, within_s=within_s)

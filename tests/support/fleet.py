@@ -63,7 +63,7 @@ class Fleet:
         """Start the front door and wait until it is ready."""
         self.url = f"http://127.0.0.1:{(port := free_port())}"
         self.web = self._start("api.main", AI_PROVIDER_PORT=str(port), AI_PROVIDER_HOST="127.0.0.1", **variables)
-        wait_for(self._ready, within_s=20, what="the front door")
+        wait_for(self._ready, within_s=60, what="the front door")
 
     def start_worker(self, **variables: str) -> subprocess.Popen[bytes]:
         """Start one completion worker; it is not waited for."""
@@ -77,7 +77,7 @@ class Fleet:
 
     def _ready(self) -> bool:
         try:
-            with urllib.request.urlopen(f"{self.url}/health/ready", timeout=2) as answer:
+            with urllib.request.urlopen(f"{self.url}/health/ready", timeout=5) as answer:
                 return bool(answer.status == 200)
         except OSError:
             return False

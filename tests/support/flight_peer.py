@@ -83,7 +83,7 @@ class FlightPeer:
     def _reap(self) -> None:
         assert self._process.stdin is not None
         assert self._process.stdout is not None
-        self._process.wait(20)
+        self._process.wait(60)
         self._process.stdin.close()
         self._process.stdout.close()
 

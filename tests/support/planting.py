@@ -57,7 +57,7 @@ class PlantedFleet(Fleet):
         """Return what a program that is installed with the service prints."""
         command = [str(Path(sys.executable).with_name(program)), *arguments]
         done = subprocess.run(
-            command, env=self.environment(), cwd=ROOT, capture_output=True, text=True, timeout=60, check=False
+            command, env=self.environment(), cwd=ROOT, capture_output=True, text=True, timeout=120, check=False
         )
         return done.stdout + done.stderr
 

@@ -38,7 +38,7 @@ class PoolWorker:
         """Start the process and wait until it consumes."""
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(self._command, env=self._env, stdout=log, stderr=log)
-        wait_for(lambda: self.alive.exists() or self.ended(), within_s=20, what="a worker that consumes")
+        wait_for(lambda: self.alive.exists() or self.ended(), within_s=60, what="a worker that consumes")
         assert not self.ended(), self.log.read_text()
         return self
 
@@ -51,7 +51,7 @@ class PoolWorker:
         assert self.process is not None
         self.process.send_signal(signum)
 
-    def wait(self, within_s: float = 20) -> int:
+    def wait(self, within_s: float = 60) -> int:
         """Wait for the end; the exit status."""
         assert self.process is not None
         return self.process.wait(within_s)
@@ -72,15 +72,15 @@ class PoolWorker:
         """Let those go on who wait at a gate."""
         self.redis.rpush("open", gate)
 
-    def notes(self, key: str, count: int = 1, within_s: float = 10) -> list[str]:
+    def notes(self, key: str, count: int = 1, within_s: float = 30) -> list[str]:
         """Wait until a list has so many entries; the list."""
         wait_for(lambda: self.redis.llen(key) >= count, within_s=within_s, what=f"{count} entries in {key}")
         return [str(entry) for entry in self.redis.lrange(key, 0, -1)]
 
     def ask(self, what: str) -> Any:
         """Return the worker's answer to a `celery inspect` command."""
-        inspector = self.app.control.inspect(timeout=5, limit=1)
-        answers = wait_for(getattr(inspector, what), within_s=10, what=f"an answer to inspect {what}")
+        inspector = self.app.control.inspect(timeout=10, limit=1)
+        answers = wait_for(getattr(inspector, what), what=f"an answer to inspect {what}")
         return next(iter(answers.values()))
 
     def cpu_s(self) -> float:
@@ -105,9 +105,9 @@ class Events:
         self._ready = threading.Event()
         self._thread = threading.Thread(target=self._listen, daemon=True)
         self._thread.start()
-        assert self._ready.wait(10)
+        assert self._ready.wait(30)
 
-    def of(self, task_id: str, last: str, within_s: float = 10) -> list[str]:
+    def of(self, task_id: str, last: str, within_s: float = 30) -> list[str]:
         """Wait for a task's last event; the names of all its events."""
         wait_for(lambda: last in self._names(task_id), within_s=within_s, what=f"{last} of {task_id}")
         return self._names(task_id)

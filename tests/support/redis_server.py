@@ -44,11 +44,11 @@ class RedisServer:
         return self._process.pid
 
     def start(self) -> RedisServer:
-        """Start the server and wait, at most 10 s, until it answers."""
+        """Start the server and wait, at most 30 s, until it answers."""
         command = [server_binary(), "--port", "0", "--unixsocket", str(self.socket), "--dir", str(self.folder),
                    "--save", "", "--daemonize", "no", "--maxmemory-policy", "noeviction", *self._options]  # fmt: skip
         self._process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 30
         client = redis.Redis(unix_socket_path=str(self.socket))
         while True:
             try:

@@ -35,7 +35,7 @@ class SandboxProcess:
         self.url = ""
 
     def start(self, *, port: int = 0) -> SandboxProcess:
-        """Start it and wait, at most 15 s, until it listens."""
+        """Start it and wait, at most 60 s, until it listens."""
         port_file = self._folder / "port"
         port_file.unlink(missing_ok=True)
         command = [sys.executable, "-m", "workers.providers.sandbox", "--port", str(port),
@@ -43,7 +43,7 @@ class SandboxProcess:
         self._process = subprocess.Popen(
             command, cwd=ROOT, stdout=subprocess.DEVNULL, env={**os.environ, "PYTHONPATH": str(ROOT)}
         )
-        wait_for(port_file.exists, within_s=15, what="the sandbox listens")
+        wait_for(port_file.exists, within_s=60, what="the sandbox listens")
         self.url = f"http://127.0.0.1:{port_file.read_text().strip()}"
         return self
 
@@ -100,11 +100,11 @@ class SandboxProcess:
         """Return the control plane's answer; HTTPError when it refuses."""
         data = None if body is None else json.dumps(body).encode()
         request = urllib.request.Request(f"{self.url}/_sandbox/{name}", data=data, method=method)
-        with urllib.request.urlopen(request, timeout=10) as response:
+        with urllib.request.urlopen(request, timeout=30) as response:
             return json.loads(response.read())
 
     def wait_until_idle(self) -> None:
-        """Wait, at most 10 s, until no request is in flight."""
+        """Wait, at most 30 s, until no request is in flight."""
         wait_for(lambda: self.counters()["in_flight"] == 0, what="the sandbox is idle")
 
     def stop(self) -> int:

@@ -20,7 +20,7 @@ from tests.support.waiting import wait_for
 
 PROGRAM = Path(sys.executable).with_name("ai-provider")
 MARK = "AIP_OF_TEST"
-START_S = 60.0
+START_S = 120.0
 
 
 class Program:

@@ -25,7 +25,7 @@ async def test_no_claim_starts_while_the_bodies_in_flight_are_at_the_limit() -> 
             await asyncio.sleep(0)
         assert not claimed.is_set()
 
-    await asyncio.wait_for(waiting, 1)
+    await asyncio.wait_for(waiting, 15)
     assert admission.held_bytes == 0
 
 

@@ -19,6 +19,7 @@ from api.cli.crew import WorkerCrew, ids_of
 from api.cli.supervisor import Supervisor
 from infrastructure.core.asyncio_core import end_tasks
 from infrastructure.core.config_core import child_environment
+from tests.support.machine import in_time
 from tests.support.waiting import eventually, wait_for
 
 pytestmark = pytest.mark.anyio
@@ -113,7 +114,7 @@ async def test_child_that_cannot_live_is_given_up_after_five_deaths() -> None:
     async with supervisor(heard) as running:
         other = await running.run(python(SLEEPER))
         await running.run(python("print('no luck'); raise SystemExit(3)", name="bad"))
-        verdict = await asyncio.wait_for(running.verdict, 10)
+        verdict = await asyncio.wait_for(running.verdict, 15)
     assert verdict.status == 1
     assert verdict.message == "bad ended with status 3, 5 times in a row; giving up; its last line: no luck"
     assert heard.count("no luck") == 5
@@ -132,7 +133,7 @@ async def test_bad_configuration_of_a_child_stops_everything_at_once() -> None:
     heard = Heard()
     async with supervisor(heard) as running:
         await running.run(python("print('configuration: no key'); raise SystemExit(78)", name="web"))
-        verdict = await asyncio.wait_for(running.verdict, 10)
+        verdict = await asyncio.wait_for(running.verdict, 15)
     assert (verdict.status, verdict.message) == (78, "web refuses to start; it said: configuration: no key")
     assert len(heard.lines) == 1
 
@@ -158,7 +159,7 @@ async def test_stop_kills_what_ignores_the_request() -> None:
         stubborn = await running.run(python(STUBBORN))
         await eventually(lambda: heard.count("up") == 1)
         started = time.monotonic()
-    assert time.monotonic() - started < 2
+    assert in_time(time.monotonic() - started, 2)
     assert not lives(stubborn.pid)
 
 
@@ -198,11 +199,11 @@ async def test_signal_decides_and_a_second_one_kills() -> None:
         await running.run(python(STUBBORN))
         await eventually(lambda: heard.count("up") == 1)
         os.kill(os.getpid(), signal.SIGINT)
-        verdict = await asyncio.wait_for(running.verdict, 5)
+        verdict = await asyncio.wait_for(running.verdict, 15)
         assert (verdict.status, verdict.message) == (0, "")
         started = time.monotonic()
         asyncio.get_running_loop().call_later(0.1, os.kill, os.getpid(), signal.SIGINT)
-    assert time.monotonic() - started < 2
+    assert in_time(time.monotonic() - started, 2)
 
 
 RELOADER = """
@@ -330,7 +331,7 @@ def test_killed_supervisor_leaves_no_process() -> None:
     pids = [int(program.stdout.readline()) for _ in range(2)]
     assert all(lives(pid) for pid in pids)
     program.kill()
-    program.communicate(timeout=10)
+    program.communicate(timeout=60)
     wait_for(lambda: not any(lives(pid) for pid in pids), what="the guardian ends what its supervisor left")
 
 
@@ -341,7 +342,7 @@ def test_guardian_kills_what_does_not_listen() -> None:
     assert stubborn.stdout is not None
     assert stubborn.stdout.readline() == "up\n"
     guardian.end_groups({stubborn.pid}, grace_s=0.1)
-    stubborn.communicate(timeout=10)
+    stubborn.communicate(timeout=60)
     assert stubborn.returncode == -signal.SIGKILL
 
 

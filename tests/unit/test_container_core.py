@@ -285,7 +285,7 @@ async def test_whoever_is_cancelled_at_a_stop_still_stops_all_parts() -> None:
 
 async def test_a_step_that_listens_to_nothing_is_left_behind_when_its_time_is_up() -> None:
     with pytest.raises(TimeoutError):
-        await asyncio.wait_for(do(deaf, None, within_s=0.01), 5)
+        await asyncio.wait_for(do(deaf, None, within_s=0.01), 15)
 
 
 async def test_a_ping_that_was_cancelled_is_no_answer_and_ends_no_recovery() -> None:

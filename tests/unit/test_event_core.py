@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from infrastructure.optional.event_core import Event, EventBus, NullPublisher, Publisher, matches
+from tests.support.machine import in_time
 from tests.support.waiting import eventually
 
 pytestmark = pytest.mark.anyio
@@ -170,7 +171,7 @@ def test_no_pattern_is_slow_on_any_topic() -> None:
     started = time.perf_counter()
     assert not matches("#.a." * 40 + "b", ".".join("a" * 2_000))
     assert matches(".".join("a" * 2_000), ".".join("a" * 2_000))
-    assert time.perf_counter() - started < 5
+    assert in_time(time.perf_counter() - started, 5)
 
 
 async def test_events_of_another_thread_are_heard(bus: EventBus) -> None:

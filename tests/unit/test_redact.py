@@ -8,6 +8,7 @@ from urllib.parse import quote
 
 import pytest
 
+from tests.support.machine import in_time
 from tests.support.planted import SECRETS, found_in
 from workers.providers.redact import MAX_CHARS, provider_text, redact
 
@@ -96,7 +97,7 @@ def test_the_text_is_one_bounded_line() -> None:
 def test_a_hostile_text_takes_no_time(text: str) -> None:
     started = time.perf_counter()
     redact(provider_text(text))
-    assert time.perf_counter() - started < 1
+    assert in_time(time.perf_counter() - started, 1)
 
 
 @pytest.mark.parametrize(
