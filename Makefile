@@ -25,7 +25,7 @@ up: install ## start all processes and keep them running until Ctrl-C
 	@$(BIN)/ai-provider up
 
 test: install ## run the test suite, in four processes with a private Redis each
-	@$(BIN)/python -m pytest --numprocesses 4 --dist loadgroup --no-loadscope-reorder
+	@$(BIN)/python -m pytest --numprocesses 4 --dist loadscope --no-loadscope-reorder
 
 check: install ## lint, format, types, import directions
 	@$(BIN)/ruff check .

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import AsyncIterator, Iterator
+from typing import Any
 
 import pytest
 import redis as sync_redis
 import redis.asyncio as aioredis
 
-from tests.support.parallel import divide
 from tests.support.redis_server import RedisServer
 from tests.support.sandbox import sandbox, sandbox_process  # noqa: F401  fixtures for every level
 
@@ -21,11 +21,20 @@ for _name in [name for name in os.environ if name.startswith(_PREFIXES) or name 
         del os.environ[_name]
 
 
-@pytest.hookimpl(tryfirst=True)  # pytest-xdist reads the groups in its own hook
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Divide the tests where several processes run them."""
+    """Order the tests where several processes run them."""
     if hasattr(config, "workerinput"):
-        divide(items)
+        from tests.support import parallel
+
+        parallel.order(items)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> object | None:
+    """Divide the tests among several processes."""
+    from tests.support import parallel
+
+    return parallel.Lanes(config, log) if config.getoption("dist") == "loadscope" else None
 
 
 @pytest.fixture(scope="session")

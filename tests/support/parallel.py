@@ -2,56 +2,56 @@
 
 Tests that start whole services go into two lanes, one after the other within a lane: more of them at once would only take
 each other's time. They begin first; the rest fills what they leave, shortest tests last. Tests of a file that share a set-up
-stay in one process.
+stay in one process. What a file needs is read in its text: the process that divides has not collected it.
+(`--dist loadgroup` would do, but for pytest-xdist 3.8 its groups get lost under pytest 9.)
 """
 
 from __future__ import annotations
 
+import functools
+import re
 from pathlib import Path
 
 import pytest
+from xdist.scheduler import LoadScopeScheduling
 
-from tests.support.fleet import Fleet
-from tests.support.stack import Home
-
+ROOT = Path(__file__).parents[2]
 LANES = 2
 LEVELS = ("acceptance", "integration", "contract", "unit")
-WIDE = {"module", "class", "package"}
+_STARTS_SERVICES = re.compile(r"^from tests\.support\.(?:stack|wall|planting|fleet import .*\bFleet\b)", re.MULTILINE)
+_SHARES_A_SET_UP = re.compile(r"fixture\(.*scope=\"(?:module|class|package)\"")
 
 
-def divide(items: list[pytest.Item]) -> None:
-    """Order tests and give them groups; the outcome depends on the tests alone, so that it is the same in every process."""
-    lanes: dict[str, int] = {}
-    for item in sorted(items, key=_level):
-        if item.nodeid.startswith("tests/acceptance/") or _starts_services(item):
-            lanes.setdefault(_file(item), len(lanes) % LANES)
-    for item in items:
-        file = _file(item)
-        if file in lanes:
-            item.add_marker(pytest.mark.xdist_group(f"services-{lanes[file] + 1}"))
-        elif _shares_a_set_up(item):
-            item.add_marker(pytest.mark.xdist_group(Path(file).stem))
-    items.sort(key=lambda item: (_file(item) not in lanes, _level(item)))
+class Lanes(LoadScopeScheduling):  # type: ignore[misc]  # it has no types
+    """Gives a process one test, one file or one lane at a time."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = _file(nodeid)
+        return lanes().get(file) or (file if _shares_a_set_up(file) else nodeid)
 
 
-def _file(item: pytest.Item) -> str:
-    return item.nodeid.partition("::")[0]
+def order(items: list[pytest.Item]) -> None:
+    """Order tests from the longest kind to the shortest."""
+    items.sort(key=lambda item: (_file(item.nodeid) not in lanes(), _level(_file(item.nodeid))))
 
 
-def _level(item: pytest.Item) -> int:
-    return next((place for place, level in enumerate(LEVELS) if f"tests/{level}/" in item.nodeid), 0)
+@functools.cache
+def lanes() -> dict[str, str]:
+    """Return the lane of each file whose tests start whole services."""
+    acceptance = sorted((ROOT / "tests/acceptance").glob("test_*.py"))
+    integration = sorted((ROOT / "tests/integration").glob("test_*.py"))
+    files = acceptance + [path for path in integration if _STARTS_SERVICES.search(path.read_text("utf-8"))]
+    return {path.relative_to(ROOT).as_posix(): f"lane {place % LANES + 1}" for place, path in enumerate(files)}
 
 
-def _starts_services(item: pytest.Item) -> bool:
-    """Say whether a test's file uses what starts front door, workers and the rest as processes."""
-    return isinstance(item, pytest.Function) and any(
-        isinstance(one, type) and issubclass(one, (Fleet, Home)) for one in vars(item.module).values()
-    )
+@functools.cache
+def _shares_a_set_up(file: str) -> bool:
+    return _SHARES_A_SET_UP.search((ROOT / file).read_text("utf-8")) is not None
 
 
-def _shares_a_set_up(item: pytest.Item) -> bool:
-    """Say whether a test uses a fixture of our own that is made once for several tests, but not for all."""
-    if not isinstance(item, pytest.Function):
-        return False
-    found = item._fixtureinfo.name2fixturedefs.values()
-    return any(one.scope in WIDE for definitions in found for one in definitions if one.baseid.startswith("tests"))
+def _file(nodeid: str) -> str:
+    return nodeid.partition("::")[0]
+
+
+def _level(file: str) -> int:
+    return next((place for place, level in enumerate(LEVELS) if file.startswith(f"tests/{level}/")), 0)
