@@ -189,7 +189,7 @@ async def test_a_reader_far_behind_forgets_everything_at_once(url: str, redis: R
 
 
 async def test_without_start_changes_of_others_are_not_heard_but_told(url: str, peer: CachePeer) -> None:
-    deaf = CoreCache(SERVICE, redis_url=url)
+    deaf = CoreCache(SERVICE, redis_url=url, patience_s=10)
     await deaf.set("x", 1)
     peer.ask("set", "x", 2)
     assert peer.ask("get", "x") == 2

@@ -39,15 +39,19 @@ async def test_the_guides_cache_has_the_configured_redis_and_hears_others_withou
     monkeypatch.setenv(variable, redis_url)  # after they were made: the configuration is read at the first use
     monkeypatch.setenv("AI_PROVIDER_REDIS_PREFIX", "mine")
 
-    await one.set("x", 1)
-    assert await other.get("x") == 1
+    async def shared() -> bool:
+        await one.set("x", 1)
+        found = await other.get("x")
+        return found == 1
+
+    await eventually(shared, what="what one sets the other finds")  # a busy machine's Redis may be late and given up
     assert one.get_performance_stats()["redis"]["state"] == "there"
     assert [key async for key in redis.scan_iter("mine:cache:ai-provider-litellm:*")] != []
 
     await eventually(lambda: other.listening and one.listening)
     assert await other.get("x") == 1
     await one.set("x", 2)
-    await eventually(lambda: other.get_performance_stats()["changes"]["heard"] == 1)
+    await eventually(lambda: other.get_performance_stats()["changes"]["heard"] >= 1)
     assert await other.get("x") == 2
 
 

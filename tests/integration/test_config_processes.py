@@ -55,7 +55,7 @@ class Logged:
         """Ask it to end and return its status."""
         self.ask_to_end()
         try:
-            return self.process.wait(20)
+            return self.process.wait(60)
         finally:
             self.process.kill()
 

@@ -271,7 +271,7 @@ def test_a_public_address_without_a_key_is_refused_in_one_sentence(server: Redis
     try:
         front.start(wait=False)
         assert front.process is not None
-        assert front.process.wait(10) == 78
+        assert front.process.wait(60) == 78
         (sentence,) = front.stderr().splitlines()
         assert "ai-provider keys create" in sentence
     finally:
@@ -315,7 +315,7 @@ def test_what_cannot_start_says_why_without_a_traceback(
     try:
         front.start(wait=False)
         assert front.process is not None
-        assert front.process.wait(10) == status
+        assert front.process.wait(60) == status
         assert told in front.stderr()
         assert "Traceback" not in front.stderr()
     finally:
@@ -329,7 +329,7 @@ def test_a_taken_port_is_told(server: RedisServer) -> None:
         other.listen()
         front.start(wait=False)
         assert front.process is not None
-        assert front.process.wait(10) == 1
+        assert front.process.wait(60) == 1
     assert f"port {front.port}" in front.stderr()
     front.remove()
 
@@ -340,7 +340,7 @@ def test_it_never_loads_litellm() -> None:
 
     code = ("import sys, api.main, api.app, api.http.server, workers.jobs.bell\n"
             "sys.exit(any(n.partition('.')[0] in {'litellm', 'openai', 'anthropic'} for n in sys.modules))")  # fmt: skip
-    assert subprocess.run([sys.executable, "-c", code], check=False, timeout=30).returncode == 0
+    assert subprocess.run([sys.executable, "-c", code], check=False, timeout=120).returncode == 0
 
 
 def test_a_revoked_key_is_refused_by_a_front_door_that_knew_it_a_moment_ago(server: RedisServer) -> None:

@@ -63,6 +63,6 @@ def test_a_worker_ends_in_time_while_its_redis_is_away(server: RedisServer, tmp_
         gone = worker.alive.stat().st_mtime_ns
         wait_for(lambda: worker.alive.stat().st_mtime_ns > gone)
         worker.signal(signal.SIGTERM)
-        worker.wait(10)
+        worker.wait()
     finally:
         worker.remove()

@@ -74,7 +74,7 @@ def test_a_cold_shutdown_cuts_a_warm_one_short(start: Start) -> None:
     worker.notes("life", 2)
     worker.signal(signal.SIGQUIT)
     assert worker.notes("ended:gate") == [f"{task_id} Drained"]
-    worker.wait(20)
+    worker.wait()
     assert worker.redis.lrange("life", 0, -1) == ["start", "drain", "stop"]
 
 
@@ -83,7 +83,7 @@ def test_a_body_that_ignores_everything_does_not_keep_the_process(start: Start) 
     worker.send("stubborn", "gate")
     worker.notes("began:gate")
     worker.signal(signal.SIGTERM)
-    assert worker.wait(20) == 0
+    assert worker.wait() == 0
     assert worker.redis.lrange("ended:gate", 0, 10) == ["Drained"] * 11
 
 

@@ -32,8 +32,8 @@ MODELS = (MODEL, "openai/gpt-5-mini", "anthropic/claude-haiku-4-5", "deepseek/de
 AWAY = "google"
 """The provider whose address no name server knows: its jobs would wait for its return until they are out of time."""
 AWAY_DEADLINE_S = 45
-ONCE_OPEN = {"AI_PROVIDER_BREAKERS_PROBE_S": "60"}
-"""Behind the deadline of those jobs: once its breaker is open, they fail, whatever the machine has to do."""
+ONCE_OPEN = {"AI_PROVIDER_BREAKERS_PROBE_S": "60", "AI_PROVIDER_HEALTH_INTERVAL_S": "3600"}
+"""Only jobs open its breaker, and until behind their deadline: from then on they fail, whatever the machine has to do."""
 OPEN_PATHS = ("/health", "/health/ready", "/openapi.json")
 PATHS = ("/api/v1/infrastructure/metrics", "/api/v1/infrastructure/services", "/api/v1/events", "/api/v1/queues")
 COMMANDS = (("config", "show"), ("config", "show", "--json"))

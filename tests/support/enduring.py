@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from tests.support.machine import in_time
 from tests.support.outages import CALLS, Case, Outage, Scale
 from tests.support.steady import Body, Run, outcomes, p95_ms, percentile, questions, run, share, warm_up
 from tests.support.wall import Wall
@@ -74,7 +75,7 @@ async def all_down(wall: Wall, case: Case, scale: Scale, *, short_s: float, long
     allowed = {job.id: short_s if number % 2 else long_s for number, job in enumerate(found.jobs)}
     shown = Shown(case.outage, found)
     past_s = max(job.total_ms / 1000 - allowed[job.id] for job in found.jobs)
-    shown.add("most past a deadline", "<= 1 s", f"{past_s:.2f} s", kept=past_s <= 1)
+    shown.add("most past a deadline", "<= 1 s", f"{past_s:.2f} s", kept=in_time(past_s, 1))
     long = [job for job in found.jobs if allowed[job.id] == long_s]
     unended = [job for job in long if job.status != "completed"]
     figure = f"{len(long) - len(unended)} of {len(long)} {outcomes(unended) or ''}"
@@ -136,10 +137,10 @@ def _judged(wall: Wall, case: Case, found: Run, *, usual: Run | None, reached: i
     calm_jobs = found.between(0, "out") if usual is None else usual.jobs
     if outage.added_s is not None:
         added_s = (p95_ms(found.between("out", "back")) - p95_ms(calm_jobs)) / 1000
-        shown.add("added p95", f"<= {outage.added_s:g} s", f"{added_s:.2f} s", kept=added_s <= outage.added_s)
+        shown.add("added p95", f"<= {outage.added_s:g} s", f"{added_s:.2f} s", kept=in_time(added_s, outage.added_s))
     if outage.back_s is not None:
         after_s = found.back_after_s(first, since="back", usual=share(found.between(0, "out"), first))
-        shown.add("traffic back", f"<= {outage.back_s:g} s", f"{after_s:.1f} s", kept=after_s <= outage.back_s)
+        shown.add("traffic back", f"<= {outage.back_s:g} s", f"{after_s:.1f} s", kept=in_time(after_s, outage.back_s))
     if outage.share is not None:
         later = found.between(found.marks["out"] + 1000 * outage.share_after_s, "back")
         part = share(later, first)

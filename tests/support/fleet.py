@@ -73,6 +73,10 @@ class Fleet:
     def start_upkeep(self) -> None:
         """Start upkeep and beat."""
         self.upkeep = self._start("workers.main", "upkeep", **self.worker_env)
+        self.start_beat()
+
+    def start_beat(self) -> None:
+        """Start beat alone."""
         self.beat = self._start("workers.main", "beat", **self.worker_env)
 
     def _ready(self) -> bool:
@@ -93,7 +97,7 @@ def kill(child: subprocess.Popen[bytes]) -> None:
     """End a process and its children at once, as a crash does."""
     if child.poll() is None:
         os.killpg(child.pid, signal.SIGKILL)
-        child.wait(10)
+        child.wait(60)
 
 
 def usage(child: subprocess.Popen[bytes]) -> Usage:

@@ -90,7 +90,10 @@ class FrontDoorProcess:
         """End the process within 10 s and return its exit status."""
         assert self.process is not None
         self.process.send_signal(signum)
-        return self.process.wait(10)
+        wait_for(
+            lambda: self.process is None or self.process.poll() is not None, within_s=10, what="the front door ends"
+        )
+        return self.process.wait()
 
     def stderr(self) -> str:
         """Return what the process said on standard error."""
@@ -104,5 +107,5 @@ class FrontDoorProcess:
         """End the process, if it lives, and delete its folder."""
         if self.process is not None and self.process.poll() is None:
             self.process.kill()
-            self.process.wait(10)
+            self.process.wait(60)
         self._folder.cleanup()

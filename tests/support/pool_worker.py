@@ -60,7 +60,7 @@ class PoolWorker:
         """End the process however it takes."""
         if self.process is not None and self.process.poll() is None:
             self.process.kill()
-            self.process.wait(10)
+            self.process.wait(60)
         self.redis.close()
         self.app.close()
 
@@ -119,7 +119,7 @@ class Events:
     def close(self) -> None:
         """End the thread."""
         self._stop = True
-        self._thread.join(10)
+        self._thread.join(30)
         self._app.close()
 
     def _names(self, task_id: str) -> list[str]:

@@ -89,5 +89,5 @@ class RedisServer:
             self._process.send_signal(signum)
             if signum is signal.SIGKILL:
                 self._process.send_signal(signal.SIGCONT)
-            self._process.wait(10)
+            self._process.wait(60)
             self._process = None

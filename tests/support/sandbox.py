@@ -114,15 +114,17 @@ class SandboxProcess:
         return self.wait()
 
     def wait(self, *, within_s: float = 10) -> int:
-        """Wait until it ended and return its exit status; TimeoutExpired when it does not within the time."""
-        assert self._process is not None
-        return self._process.wait(within_s)
+        """Wait until it ended and return its exit status; AssertionError when it does not within the time."""
+        process = self._process
+        assert process is not None
+        wait_for(lambda: process.poll() is not None, within_s=within_s, what="the sandbox ends")
+        return process.wait()
 
     def kill(self) -> None:
         """End it at once, as a crash does."""
         assert self._process is not None
         self._process.kill()
-        self._process.wait(10)
+        self._process.wait(60)
 
     def remove(self) -> None:
         """End it, whatever state it is in, and delete its folder."""

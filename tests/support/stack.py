@@ -65,10 +65,10 @@ class Program:
         self._process.send_signal(signum)
 
     def wait(self, *, within_s: float = START_S) -> int:
-        """Return the exit status; subprocess.TimeoutExpired when it has not ended in time."""
-        status = self._process.wait(within_s)
-        self._reader.join(5)
-        return status
+        """Return the exit status; AssertionError when it has not ended in time."""
+        wait_for(lambda: self._process.poll() is not None, within_s=within_s, what="the program ends")
+        self._reader.join(30)
+        return self._process.wait()
 
     def end(self) -> None:
         """End it at once."""

@@ -43,7 +43,7 @@ def test_processes_that_start_together_agree_on_one(tmp_path: Path) -> None:
         assert process.stdin is not None
         process.stdin.write("\n")
         process.stdin.flush()
-    secrets = {process.communicate(timeout=20)[0] for process in started}
+    secrets = {process.communicate(timeout=120)[0] for process in started}
     assert len(secrets) == 1
 
 
