@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -134,14 +134,16 @@ class Target:
 
 def answered_cost(attempts: tuple[Attempt, ...]) -> float | None:
     """Return the cost of attempts of which the last gave the answer: unknown if that one is, else all that is known."""
-    if attempts[-1].cost_usd is None:
-        return None
-    return sum(attempt.cost_usd or 0.0 for attempt in attempts)
+    return None if attempts[-1].cost_usd is None else failed_cost(attempts)
 
 
 def failed_cost(attempts: tuple[Attempt, ...]) -> float | None:
     """Return the cost of attempts that all failed: what is known of it, None when that is nothing."""
-    known = sum(attempt.cost_usd or 0.0 for attempt in attempts)
-    if known == 0 and any(attempt.cost_usd is None for attempt in attempts):
-        return None
-    return known
+    return known_cost(attempt.cost_usd for attempt in attempts)
+
+
+def known_cost(costs: Iterable[float | None]) -> float | None:
+    """Return what is known of several costs; None, never 0, when nothing is known but that there may be one."""
+    costs = tuple(costs)
+    known = sum(cost or 0.0 for cost in costs)
+    return None if known == 0 and None in costs else known
