@@ -312,3 +312,21 @@ async def test_the_share_of_good_answers_falls_with_failures_and_comes_back_with
     assert 0.7 < worse < 0.75
     await twin.advance(60_000)
     assert 0.88 < (await twin.state()).success < 0.92
+
+
+async def test_a_slow_answer_is_forgiven_with_time_so_that_a_provider_nobody_asked_is_asked_again(twin: Twin) -> None:
+    assert (await twin.call(latency_ms=60_000)).latency_ms == 60_000
+    await twin.advance(60_000)
+    soon = (await twin.state()).latency_ms
+    await twin.advance(1_740_000)
+    later = (await twin.state()).latency_ms
+    assert soon is not None
+    assert later is not None
+    assert 40_000 < soon < 60_000
+    assert 1_000 < later < 1_200
+
+
+async def test_a_fast_answer_is_remembered_as_fast(twin: Twin) -> None:
+    await twin.call(latency_ms=120)
+    await twin.advance(1_800_000)
+    assert (await twin.state()).latency_ms == 120

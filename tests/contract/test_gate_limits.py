@@ -246,3 +246,19 @@ async def test_a_full_target_says_about_when_the_next_call_ends(twin: Twin) -> N
     for _ in range(3):
         await twin.begin(limits=limits)
     assert (await twin.begin(limits=limits)).wait_ms == 300
+
+
+async def test_more_tokens_than_an_hour_allows_hold_up_the_next_calls_for_an_hour(twin: Twin) -> None:
+    limits = Limits(tokens_per_minute=1_000)
+    assert (await twin.begin(tokens=100_000, limits=limits)).admitted
+    refused = await twin.begin(tokens=1, limits=limits)
+    assert refused.refusal is Refusal.RATE
+    assert 50 * MINUTE_MS < refused.wait_ms <= 60 * MINUTE_MS
+    await twin.advance(refused.wait_ms + 1)
+    assert (await twin.begin(tokens=1, limits=limits)).admitted
+
+
+async def test_a_call_that_took_more_tokens_than_an_hour_allows_holds_up_the_next_ones(twin: Twin) -> None:
+    limits = Limits(tokens_per_minute=1_000)
+    await twin.call(begin={"tokens": 10, "limits": limits}, tokens=(100_000, 1))
+    assert (await twin.begin(tokens=1, limits=limits)).refusal is Refusal.RATE

@@ -180,7 +180,7 @@ async def test_a_silent_call_counts_without_redis_too(server: RedisServer, gate:
     for each in calls:
         await gate.end(an_end(*each, Verdict.FAILED))
     assert gate._local._open == {}
-    assert len(gate._owed) == 5
+    assert len(gate._debts) == 5
 
 
 async def test_states_say_once_that_redis_is_away(server: RedisServer, gate: FleetGate) -> None:
@@ -252,3 +252,64 @@ async def test_an_end_that_redis_refuses_is_tried_again_now_and_then_and_keeps_n
 async def _scripts_run(redis: aioredis.Redis) -> int:
     stats = await redis.info("commandstats")
     return int(stats.get("cmdstat_evalsha", {"calls": 0})["calls"])
+
+
+async def test_the_gate_finds_redis_again_though_it_may_not_ping_it(
+    server: RedisServer, redis: aioredis.Redis, gate: FleetGate
+) -> None:
+    await redis.acl_setuser("default", enabled=True, commands=["+@all", "-ping"])
+    await redis.client_pause(1_300)
+    asked, admission = await begun(gate)
+    assert gate.away
+    await gate.end(an_end(asked, admission))
+    await eventually(lambda: not gate.away)
+    await eventually(lambda: _calls(redis, 1), what="the call is booked")
+
+
+async def test_what_is_owed_to_redis_is_no_stranger_to_it(redis: aioredis.Redis, gate: FleetGate) -> None:
+    asked, admission = await begun(gate)
+    gate.away = True  # it has just failed, and its return is not known yet
+    await gate.end(an_end(asked, admission))
+    for _ in range(3):
+        await gate.reconcile()
+    gate.away = False
+    await gate.flush()
+    amounts = sums(await ledger(redis))
+    assert (amounts.get("lost"), amounts["cost_usd"]) == (None, 0.25)
+
+
+async def test_a_cancel_in_the_midst_of_paying_what_was_refused_loses_nothing(
+    redis: aioredis.Redis, gate: FleetGate
+) -> None:
+    calls = [await begun(gate) for _ in range(5)]
+    await redis.set(f"{PREFIX}:breaker:alpha", "no hash")
+    for asked, admission in calls:
+        await gate.end(an_end(asked, admission))
+    paying = asyncio.create_task(gate.pay_refused())
+    await asyncio.sleep(0)
+    paying.cancel()
+    await asyncio.gather(paying, return_exceptions=True)
+    await redis.delete(f"{PREFIX}:breaker:alpha")
+    await gate.flush()
+    assert await _calls(redis, 5)
+
+
+async def test_where_redis_refuses_a_key_the_local_gate_goes_on_from_what_the_fleet_knew(
+    redis: aioredis.Redis, gate: FleetGate
+) -> None:
+    for _ in range(5):
+        await call(gate, Verdict.FAILED)
+    await redis.set(f"{PREFIX}:breaker:alpha", "no hash")
+    refused = (await begun(gate, model="model-1"))[1]
+    assert (refused.refusal, refused.state.breaker) == (Refusal.OPEN, Breaker.OPEN)
+
+
+async def test_what_the_local_gate_learns_while_redis_refuses_a_key_is_kept(
+    redis: aioredis.Redis, gate: FleetGate
+) -> None:
+    await call(gate)
+    await redis.set(f"{PREFIX}:breaker:alpha", "no hash")
+    for _ in range(5):
+        await call(gate, Verdict.FAILED)
+        await call(gate, provider="beta")
+    assert (await begun(gate))[1].refusal is Refusal.OPEN

@@ -24,7 +24,7 @@ from tests.support.sandbox import SandboxProcess
 from tests.support.waiting import eventually
 from workers.jobs.gate.fleet_gate import FleetGate
 from workers.jobs.gate.local_gate import LocalGate
-from workers.jobs.gate.models import Breaker
+from workers.jobs.gate.models import Admission, Begin, Breaker, Refusal
 from workers.jobs.gate.redis_gate import RedisGate
 from workers.jobs.models import Attempt
 from workers.providers.caching.response_cache import ResponseCache, core_cache
@@ -286,3 +286,58 @@ async def test_nothing_is_called_for_a_job_that_is_not_ours_any_more(
         with pytest.raises(JobGone):
             await manager.completion(replace(call("again"), job=mine.job))
         assert requests(sandbox, "only") == 1
+
+
+async def test_a_request_that_speaks_of_money_does_not_close_an_account_to_everybody(
+    sandbox: SandboxProcess, start_manager: StartManager
+) -> None:
+    gate = LocalGate()
+    settings = settings_of(first=account(sandbox, "first"), second=account(sandbox, "second"))
+    manager = await start_manager(settings, gate=gate)
+    echo = {"status": 400, "error": {"message": "Invalid value: 'my credit balance'."}}
+    sandbox.set_faults({"match": {"instance": "first"}, "action": echo, "times": 1})
+    answer = await manager.completion(call("Explain: insufficient_quota. What is my credit balance?"))
+    assert [one.outcome for one in answer.attempts] == ["provider_quota", "ok"]
+    assert {state.account for state in await gate.states()} == {Breaker.CLOSED}
+    assert (await manager.completion(call())).provider == "first"
+    sandbox.set_faults({"match": {"instance": "first"}, "action": echo})
+    assert (await manager.completion(call("Nothing of the kind?"))).provider == "second"
+    assert (await gate.states())[0].provider == "second"
+    assert {state.provider: state.account for state in await gate.states()}["first"] is Breaker.OPEN
+
+
+async def test_a_try_is_waited_for_as_long_as_its_call_may_take_with_those_who_join_it_later(
+    sandbox: SandboxProcess, start_manager: StartManager
+) -> None:
+    gate, flights = OverheardGate(), Flights[Any](None, owner="me")
+    manager = await start_manager(settings_of(only=account(sandbox, "only", timeout_s=30)), gate=gate, flights=flights)
+    sandbox.set_faults({"action": {"latency_s": 0.6}})
+    hurried = asyncio.create_task(manager.completion(call("Both?", within_s=0.3)))
+    await eventually(lambda: len(gate.begun) == 1)
+    patient = await manager.completion(call("Both?", within_s=20))
+    with pytest.raises(CompletionFailed):
+        await hurried
+    await flights.close()
+    assert (patient.provider, requests(sandbox, "only")) == ("only", 1)
+    assert gate.begun[0].timeout_ms == 30_000  # one that tries a breaker holds its only permit for that long
+
+
+class StaleGate(OverheardGate):
+    """A gate to which a job is ours for its first call only."""
+
+    async def begin(self, asked: Begin) -> Admission:
+        """Decide."""
+        admission = await super().begin(asked)
+        return admission if asked.provider == "first" else replace(admission, refusal=Refusal.STALE)
+
+
+async def test_a_retry_of_a_job_that_is_gone_gives_back_what_it_took(
+    sandbox: SandboxProcess, start_manager: StartManager
+) -> None:
+    settings = settings_of(first=account(sandbox, "first"), second=account(sandbox, "second"))
+    manager = await start_manager(settings, gate=StaleGate())
+    sandbox.set_faults({"preset": "openai-500", "match": {"instance": "first"}})
+    for _ in range(3):
+        with pytest.raises(JobGone):
+            await manager.completion(call())
+    assert (manager._budget.left("second"), manager._budget.left()) == (500, 500)

@@ -223,6 +223,8 @@ def test_an_answers_cost_is_all_that_is_known_unless_its_own_is_not() -> None:
     assert answered_cost(booked(0.0, None, 0.5)) == 0.5
     assert answered_cost(booked(0.25, 0.5)) == 0.75
     assert answered_cost(booked(0.25, None)) is None
+    assert answered_cost(booked(None, 0.0)) is None  # a free answer after a call that may have been billed
+    assert answered_cost(booked(0.0, 0.0)) == 0
 
 
 def test_a_failures_cost_is_unknown_when_nothing_is_known() -> None:

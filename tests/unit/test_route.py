@@ -100,3 +100,30 @@ def test_a_model_that_the_configuration_has_lost_is_no_candidate() -> None:
     with pytest.raises(CompletionFailed) as failed:
         route.targets(Settings(), call, facts)
     assert failed.value.job_code == "no_candidate"
+
+
+def test_candidates_are_worked_out_once_a_configuration() -> None:
+    looked: list[str] = []
+
+    def look(kind: ProviderKind, model: str) -> Facts:
+        looked.append(model)
+        return facts(kind, model)
+
+    routes, call = route.Routes(look), Call(model="a/small", params={}, deadline=0, job_id="j", tenant="t")
+    first, second = (Settings(enabled=("a",), providers={"a": Provider(api_key=SecretStr("key"))}) for _ in range(2))
+    before = routes.targets(first, call)
+    assert routes.targets(first, call) is before
+    assert looked == ["small"]
+    assert routes.targets(second, call) == before
+    assert looked == ["small", "small"]
+
+
+def test_a_configuration_remembers_a_bounded_number_of_models_that_callers_made_up() -> None:
+    routes, settings = (
+        route.Routes(facts),
+        Settings(enabled=("a",), providers={"a": Provider(api_key=SecretStr("key"))}),
+    )
+    for number in range(route.MOST_ROUTES + 10):
+        call = Call(model=f"a/{number}", params={}, deadline=0, job_id="j", tenant="t")
+        assert [one.model for one in routes.targets(settings, call)] == [str(number)]
+    assert len(routes._found) == route.MOST_ROUTES

@@ -200,3 +200,18 @@ def test_an_unknown_price_is_not_free() -> None:
     state = TargetState(provider="p", model="m")
     unknown, free = (expected_cost(state, price_usd=price, usd_per_second=0.0005).value for price in (None, 0.0))
     assert unknown > free
+
+
+def test_a_request_that_a_hang_would_leave_no_time_does_not_try_a_candidate_that_was_down() -> None:
+    world = World()
+    world.add("due", breaker=Breaker.OPEN, next_probe_ms=0)
+    world.add("well", tier=2)
+    world.add("shut", tier=1, breaker=Breaker.OPEN, next_probe_ms=60_000)
+    timeout_s = world.targets[0].provider.timeout_s
+    targets = sorted(world.targets, key=lambda one: one.provider.priority)
+    hurried = world.selector.order(targets, SIZE, SELECTION, left_s=1.9 * timeout_s)
+    assert [one.target.name for one in hurried] == ["well", "due", "shut"]
+    patient = world.selector.order(targets, SIZE, SELECTION, left_s=2 * timeout_s)
+    assert [one.target.name for one in patient] == ["due", "well", "shut"]
+    alone = world.selector.order(targets[:1], SIZE, SELECTION, left_s=0.1)
+    assert [one.target.name for one in alone] == ["due"]

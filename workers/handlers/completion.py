@@ -9,8 +9,8 @@ from infrastructure.core.error_core import ErrorHandler, job_error
 from infrastructure.core.logger_core import CoreLogger
 from infrastructure.core.performance_core.operations import AI_COMPLETION
 from workers.jobs.codec import pack, unpack
-from workers.jobs.models import Attempt, Claimed, Outcome, Status
-from workers.providers.calls import DEADLINE_EXCEEDED, failed_cost
+from workers.jobs.models import Claimed, Outcome, Status
+from workers.providers.calls import DEADLINE_EXCEEDED, failed_cost, known_cost
 from workers.providers.litellm_manager import Answer, Call, CompletionFailed, JobGone, LiteLLMManager, PutBack
 
 TELLING_S = 0.1
@@ -53,7 +53,7 @@ def _completed(job: Claimed, answer: Answer) -> Outcome:
         status=Status.COMPLETED,
         result=pack(answer.result),
         usage=answer.usage,
-        cost_usd=None if answer.cost_usd is None else answer.cost_usd + _known(job.attempts),
+        cost_usd=_cost(job, answer),
         saved_usd=answer.saved_usd,
         saved_ms=answer.saved_ms,
         cache=answer.cache,
@@ -61,9 +61,11 @@ def _completed(job: Claimed, answer: Answer) -> Outcome:
     )
 
 
-def _known(earlier: tuple[Attempt, ...]) -> float:
-    """Return what earlier deliveries are known to have cost."""
-    return sum(attempt.cost_usd or 0.0 for attempt in earlier)
+def _cost(job: Claimed, answer: Answer) -> float | None:
+    """Return what is known of the cost of all deliveries: unknown where that of the answer is."""
+    if answer.cost_usd is None:
+        return None
+    return known_cost((answer.cost_usd, *(attempt.cost_usd for attempt in job.attempts)))
 
 
 def _call(job: Claimed, settings: Settings) -> Call:
@@ -71,7 +73,7 @@ def _call(job: Claimed, settings: Settings) -> Call:
     return Call(
         model=request["model"],
         params=request["params"],
-        deadline=time.monotonic() + max(0.0, job.remaining_ms / 1000 - TELLING_S),
+        deadline=time.monotonic() + max(0.0, job.remaining_s - TELLING_S),
         job_id=job.id,
         tenant=job.tenant,
         settings=settings,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -95,7 +96,10 @@ class Fence:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Claimed:
-    """A job that this process now owns. At the claim, by Redis: `remaining_ms` to its deadline, `age_ms` since its submit."""
+    """A job that this process now owns. At the claim, by Redis: `remaining_ms` to its deadline, `age_ms` since its submit.
+
+    `claimed_at` is when Redis had answered, in seconds on the monotonic clock.
+    """
 
     fence: Fence
     tenant: str
@@ -110,11 +114,17 @@ class Claimed:
     config_version: str
     attempts: tuple[Attempt, ...] = ()
     request_id: str | None = None
+    claimed_at: float = field(default_factory=time.monotonic, compare=False)
 
     @property
     def id(self) -> str:
         """Return the job's id."""
         return self.fence.job_id
+
+    @property
+    def remaining_s(self) -> float:
+        """Return the seconds that are left until the deadline, now."""
+        return self.remaining_ms / 1000 - (time.monotonic() - self.claimed_at)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

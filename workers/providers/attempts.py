@@ -47,12 +47,11 @@ class Attempts:
             JobGone: the job, and that of everyone else who waits here, is not ours any more.
         """
         while True:
-            timeout_s = max(0.0, min(choice.target.provider.timeout_s, work.remaining_s))
-            asked = begin_of(work, choice.target, timeout_s)
+            asked = begin_of(work, choice.target)
             admission = await self._gate.begin(asked)  # cancelled meanwhile, it takes back what it let through
             self._standings.learn(admission.state)
             if admission.admitted:
-                return Opened(choice, asked, admission, timeout_s)
+                return Opened(choice, asked, admission)
             if admission.refusal is not Refusal.STALE:
                 return admission
             if work.party.job() in (None, asked.job):
@@ -109,7 +108,9 @@ async def _called(work: Work, target: Target) -> CallEnd:
             async with work.party.within(provider.timeout_s):
                 raw = await work.library.complete(endpoint, fresh(work.call.params), timeout_s=provider.timeout_s)
         except Exception as exc:  # noqa: BLE001  LiteLLM's exceptions have no common parent; each is a failed call
-            failure = classify(exc, now=datetime.now(UTC), headers=heard.headers)
+            failure = classify(
+                exc, now=datetime.now(UTC), headers=heard.headers, sent=lambda: _text(target, work.call.params)
+            )
             return CallEnd(headers=heard.headers, failure=failure, cost_usd=None if failure.kind.may_be_billed else 0.0)
     return _checked(work, target, endpoint, raw, heard.headers)
 
@@ -127,6 +128,11 @@ def _checked(work: Work, target: Target, endpoint: Endpoint, raw: Any, headers: 
         failure = _bad(fault, innocent=answers.innocent(result))
         return CallEnd(headers=headers, result=result, failure=failure, cost_usd=cost)
     return CallEnd(headers=headers, result=result, cost_usd=cost)
+
+
+def _text(target: Target, params: Mapping[str, Any]) -> str:
+    """Return what the caller had us send, as text."""
+    return f"{target.model} {orjson.dumps(params).decode()}"
 
 
 def _bad(text: str, *, innocent: bool) -> Failure:

@@ -18,15 +18,18 @@ from workers.providers.work import CallEnd, Opened, Work
 SCORE_DIGITS = 9
 
 
-def begin_of(work: Work, target: Target, timeout_s: float) -> Begin:
-    """Return what is asked of the gate before a call."""
+def begin_of(work: Work, target: Target) -> Begin:
+    """Return what is asked of the gate before a call.
+
+    The call may take the provider's whole timeout, also where those who wait now have less time: others may join them.
+    """
     limits = target.provider.limits
     return Begin(
         attempt=new_nonce(),
         provider=target.name,
         model=target.model,
         tenant=work.call.tenant,
-        timeout_ms=round(timeout_s * 1_000),
+        timeout_ms=round(target.provider.timeout_s * 1_000),
         job=work.party.job(),
         tokens=work.size.tokens,
         upper_usd=most_usd(target, work.size),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -10,6 +10,7 @@ from infrastructure.core.config_core import Provider, Settings
 from infrastructure.core.error_core import ProviderError, RequestError
 from workers.jobs.models import Attempt
 from workers.providers.library import Facts
+from workers.providers.pricing import PER_MILLION
 
 NO_CANDIDATE = "no_candidate"
 NO_CANDIDATE_AVAILABLE = "no_candidate_available"
@@ -108,29 +109,41 @@ class JobGone(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A candidate: provider by its name in the configuration, and model."""
+    """A candidate: provider by its name in the configuration, and model. Made once a configuration, see `route`."""
 
     name: str
     model: str
     provider: Provider
     facts: Facts
+    key: tuple[str, str] = field(init=False)
+    """What it is known by: provider and model."""
+    prices: tuple[float, float] | None = field(init=False)
+    """USD for a token in and out: the configuration's, else LiteLLM's; None when neither knows."""
 
-    @property
-    def key(self) -> tuple[str, str]:
-        """Return what it is known by: provider and model."""
-        return self.name, self.model
+    def __post_init__(self) -> None:
+        """Work out what every call asks for."""
+        object.__setattr__(self, "key", (self.name, self.model))
+        object.__setattr__(self, "prices", self._prices())
+
+    def _prices(self) -> tuple[float, float] | None:
+        if price := self.provider.prices.get(self.model):
+            return price.input / PER_MILLION, price.output / PER_MILLION
+        told = self.facts.input_usd, self.facts.output_usd
+        return None if told[0] is None or told[1] is None else (told[0], told[1])
 
 
 def answered_cost(attempts: tuple[Attempt, ...]) -> float | None:
     """Return the cost of attempts of which the last gave the answer: unknown if that one is, else all that is known."""
-    if attempts[-1].cost_usd is None:
-        return None
-    return sum(attempt.cost_usd or 0.0 for attempt in attempts)
+    return None if attempts[-1].cost_usd is None else failed_cost(attempts)
 
 
 def failed_cost(attempts: tuple[Attempt, ...]) -> float | None:
     """Return the cost of attempts that all failed: what is known of it, None when that is nothing."""
-    known = sum(attempt.cost_usd or 0.0 for attempt in attempts)
-    if known == 0 and any(attempt.cost_usd is None for attempt in attempts):
-        return None
-    return known
+    return known_cost(attempt.cost_usd for attempt in attempts)
+
+
+def known_cost(costs: Iterable[float | None]) -> float | None:
+    """Return what is known of several costs; None, never 0, when nothing is known but that there may be one."""
+    costs = tuple(costs)
+    known = sum(cost or 0.0 for cost in costs)
+    return None if known == 0 and None in costs else known

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum, StrEnum
@@ -135,7 +135,7 @@ class Failure:
     text: str
     error_type: str
     innocent: bool = False
-    """The provider did as it should, and the request led to an answer that is none: a content filter, too few tokens."""
+    """The provider did as it should, and the request led to it: a content filter, too few tokens, an echo of its words."""
 
     @property
     def verdict(self) -> Verdict:
@@ -143,7 +143,9 @@ class Failure:
         return Verdict.ALIVE if self.innocent else self.kind.verdict
 
 
-def classify(error: BaseException, *, now: datetime, headers: Mapping[str, str] | None = None) -> Failure:
+def classify(
+    error: BaseException, *, now: datetime, headers: Mapping[str, str] | None = None, sent: Callable[[], str] = str
+) -> Failure:
     """Return what an exception out of LiteLLM means.
 
     `headers` are the answer's, names in lower case, where the caller has heard them; else those that LiteLLM left on the
@@ -151,13 +153,15 @@ def classify(error: BaseException, *, now: datetime, headers: Mapping[str, str] 
     """
     status = _status(error)
     text = str(getattr(error, "message", None) or error)
+    kind = _kind(error, status, text)
+    echoed = kind is Kind.QUOTA and (words := _NO_MONEY_TEXTS.get(status or 0)) is not None and words.search(sent())
     return Failure(
-        kind=_kind(error, status, text),
+        kind=kind,
         status=status,
         retry_after_s=retry_after_s(headers or _headers(error), now=now),
         text=text,
         error_type=type(error).__name__,
-        innocent=type(error).__name__ in _INNOCENT,
+        innocent=type(error).__name__ in _INNOCENT or bool(echoed),
     )
 
 

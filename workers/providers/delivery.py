@@ -107,7 +107,11 @@ class Delivery:
                 await asyncio.sleep(step.pause_s)
             if not self._may_call(step.choice):
                 raise self._put_back(BUDGET_PAUSE_S) or self._failed()
-            opened = await self._tools.attempts.open(self._work, step.choice)
+            try:
+                opened = await self._tools.attempts.open(self._work, step.choice)
+            except BaseException:  # the job is gone, or whoever wanted it: nothing was called
+                self._give_back_unused()
+                raise
             if isinstance(opened, Opened):
                 tried = await self._call(opened)
                 if tried.failure is None:

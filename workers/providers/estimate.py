@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from workers.providers.calls import Target
-from workers.providers.pricing import PER_MILLION
 
 CHARS_A_TOKEN = 4
 SURE_CHARS_A_TOKEN = 12
@@ -66,26 +65,14 @@ def size_of(params: Mapping[str, Any]) -> Size:
 
 def likely_usd(target: Target, prompt_tokens: int, answer_tokens: int) -> float | None:
     """Return what a call of so many tokens costs; None when the model has no known price."""
-    if price := target.provider.prices.get(target.model):
-        return (prompt_tokens * price.input + answer_tokens * price.output) / PER_MILLION
-    facts = target.facts
-    if facts.input_usd is None or facts.output_usd is None:
-        return None
-    return prompt_tokens * facts.input_usd + answer_tokens * facts.output_usd
+    prices = target.prices
+    return None if prices is None else prompt_tokens * prices[0] + answer_tokens * prices[1]
 
 
 def most_usd(target: Target, size: Size) -> float | None:
     """Return the most that a call can cost; None when that is not known."""
-    prices, answer = prices_of(target), size.most_tokens or target.provider.max_tokens or target.facts.most_tokens
+    prices, answer = target.prices, size.most_tokens or target.provider.max_tokens or target.facts.most_tokens
     if prices is None or answer is None:
         return None
     prompt = size.chars + IMAGE_TOKENS * size.pictures  # a token has at least a character
     return prompt * prices[0] + size.choices * answer * prices[1]
-
-
-def prices_of(target: Target) -> tuple[float, float] | None:
-    """Return USD for a token in and out: the configuration's, else LiteLLM's."""
-    if price := target.provider.prices.get(target.model):
-        return price.input / PER_MILLION, price.output / PER_MILLION
-    facts = target.facts
-    return None if facts.input_usd is None or facts.output_usd is None else (facts.input_usd, facts.output_usd)

@@ -90,12 +90,14 @@ class LiteLLMManager:
         self._budget = RetryBudget(settings().retries)
         self._library: Library | None = None
         self._accounts: Accounts | None = None
+        self._routes: route.Routes | None = None
 
     async def start(self) -> None:
         """Import LiteLLM, in a thread since that takes seconds; once."""
         if self._library is None:
             self._library = await asyncio.to_thread(load, concurrency=self._settings().worker.concurrency)
             self._accounts = accounts(self._library)
+            self._routes = route.Routes(self._library.facts)
 
     def background(self) -> dict[str, Callable[[], Coroutine[Any, Any, None]]]:
         """Return, by name, what goes on beside the calls until it is cancelled."""
@@ -125,8 +127,7 @@ class LiteLLMManager:
         """
         _in_time(call)
         began, settings = time.monotonic(), call.settings or self._settings()
-        library, _ = self._ready()
-        targets = route.targets(settings, call, library.facts)
+        targets = self._targets(settings, call)
         use, key = _plan(settings, call, targets)
         if use.reads and (kept := await self._cache.find(key)):
             return self._hit(call, kept, key, began)
@@ -148,7 +149,7 @@ class LiteLLMManager:
         """
         settings = call.settings or self._settings()
         library, opened = self._ready()
-        target, size = route.targets(settings, call, library.facts)[0], size_of(call.params)
+        target, size = self._targets(settings, call)[0], size_of(call.params)
         self._prices([target])
         async with opened.using(settings.version, settings.in_use()) as mine:
             party = Solo(call.deadline)
@@ -193,7 +194,7 @@ class LiteLLMManager:
         async with opened.using(settings.version, settings.in_use()) as mine:
             work = Work(call=call, settings=settings, party=party, size=size, library=library, accounts=mine)
             with tracker.track_operation(PROVIDER_SELECTION):
-                order = self._selector.order(able, size, settings.selection)
+                order = self._selector.order(able, size, settings.selection, left_s=work.remaining_s)
             self._budget.follow(settings.retries)
             tools = Tools(attempts=self._attempts, budget=self._budget, telling=self._telling, tracker=tracker)
             return await Delivery(work, order, tools, tally).answer()
@@ -243,6 +244,11 @@ class LiteLLMManager:
 
     async def _tell_silence(self, waiting: Waiting) -> None:
         self._standings.learn(await self._gate.end(silent_end(waiting, time.monotonic())))
+
+    def _targets(self, settings: Settings, call: Call) -> tuple[Target, ...]:
+        self._ready()
+        assert self._routes is not None  # noqa: S101  made with the library
+        return self._routes.targets(settings, call)
 
     def _ready(self) -> tuple[Library, Accounts]:
         if self._library is None or self._accounts is None:

@@ -14,6 +14,28 @@ from workers.providers.estimate import Size, size_of
 from workers.providers.library import Facts
 
 Look = Callable[[ProviderKind, str], Facts]
+MOST_ROUTES = 1_000
+"""Names of models come from callers."""
+
+
+class Routes:
+    """The candidates of each model under the configuration that was asked about last, worked out once."""
+
+    def __init__(self, facts: Look) -> None:
+        self._facts = facts
+        self._settings: Settings | None = None
+        self._found: dict[str, tuple[Target, ...]] = {}
+
+    def targets(self, settings: Settings, call: Call) -> tuple[Target, ...]:
+        """Return what the function `targets` does."""
+        if settings is not self._settings:
+            self._settings, self._found = settings, {}
+        found = self._found.get(call.model)
+        if found is None:
+            found = targets(settings, call, self._facts)
+            if len(self._found) < MOST_ROUTES:
+                self._found[call.model] = found
+        return found
 
 
 def targets(settings: Settings, call: Call, facts: Look) -> tuple[Target, ...]:

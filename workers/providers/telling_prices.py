@@ -10,7 +10,6 @@ from collections.abc import Callable, Sequence
 from infrastructure.core.error_core import StoreError
 from workers.jobs.prices import Key, PriceBoard, TokenPrice
 from workers.providers.calls import Target
-from workers.providers.estimate import prices_of
 
 AGAIN_S = 3_600.0
 TOLD_EACH_S = 2.0
@@ -34,8 +33,7 @@ class PriceTelling:
             told = self._told.get(target.key)
             if (told is None and len(self._told) < MOST) or (told is not None and now - told > AGAIN_S):
                 self._told[target.key] = now
-                price = prices_of(target)
-                self._new[target.key] = None if price is None else TokenPrice(*price)
+                self._new[target.key] = None if target.prices is None else TokenPrice(*target.prices)
 
     async def tell(self) -> None:
         """Tell what is new.

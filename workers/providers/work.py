@@ -44,7 +44,6 @@ class Opened:
     choice: Choice
     asked: Begin
     admission: Admission
-    timeout_s: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

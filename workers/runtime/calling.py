@@ -63,11 +63,6 @@ class Caller:
         """Make the call. An interruption by the pool settles the job first."""
         job = run.job
         try:
-            await self._versions.catch_up(job.config_version)
-            await self.load()
-            run.call = asyncio.create_task(self._completed(job))
-            if run.taken:
-                run.call.cancel()
             return await self._within_deadline(run)
         except Revoked:  # by the id of the message, which is the hinted job's; the one that it woke is innocent
             await self._cancel(run.hint or job.id)
@@ -105,10 +100,16 @@ class Caller:
             return Ended(replace(outcome, config_version=held.version), answer)
 
     async def _within_deadline(self, run: Running) -> End:
-        assert run.call is not None  # noqa: S101
         try:
-            async with asyncio.timeout(run.job.remaining_ms / 1000):
+            async with asyncio.timeout(run.job.remaining_s) as timeout:
+                await self._versions.catch_up(run.job.config_version)
+                await self.load()
+                run.call = asyncio.create_task(self._completed(run.job))
+                if run.taken:
+                    run.call.cancel()
                 return await run.call
         except TimeoutError:
+            if not timeout.expired():
+                raise
             error = ("deadline_exceeded", "the job's deadline passed while it ran")
             return Ended(Outcome(status=Status.EXPIRED, error=error, attempts=run.job.attempts))

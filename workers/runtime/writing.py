@@ -81,7 +81,7 @@ class Writer:
                 return await self._errors.recovering(
                     lambda: self._store.complete(job.fence, outcome, nonce=nonce),
                     context={"operation": COMPLETE, "job_id": job.id},
-                    within_s=job.remaining_ms / 1000 + WRITE_AFTER_DEADLINE_S,
+                    within_s=max(0.0, job.remaining_s) + WRITE_AFTER_DEADLINE_S,
                 )
         except StoreError as exc:
             self._log.error("Result could not be written", context={"job_id": job.id}, exc=exc)
@@ -93,7 +93,7 @@ class Writer:
             put = await self._errors.recovering(
                 lambda: self._store.put_back(job.fence, delay_ms=put_back.wait_ms, attempts=put_back.attempts),
                 context={"operation": "put_back", "job_id": job.id},
-                within_s=job.remaining_ms / 1000,
+                within_s=max(0.0, job.remaining_s),
             )
         except StoreError as exc:
             self._log.error("Job could not be put back; rescue will find it", context={"job_id": job.id}, exc=exc)

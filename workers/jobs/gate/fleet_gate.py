@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
-from collections import OrderedDict, deque
+from collections import OrderedDict
 from dataclasses import dataclass
 
 from redis.exceptions import RedisError
@@ -12,6 +13,7 @@ from redis.exceptions import RedisError
 from infrastructure.core.asyncio_core import end_tasks
 from infrastructure.core.error_core import StoreError
 from infrastructure.core.logger_core import CoreLogger, where
+from workers.jobs.gate.debts import Debt, Debts
 from workers.jobs.gate.local_gate import LocalGate
 from workers.jobs.gate.models import Admission, Begin, End, TargetState
 from workers.jobs.gate.redis_gate import PATIENCE_S, RedisGate
@@ -19,8 +21,6 @@ from workers.jobs.gate.redis_gate import PATIENCE_S, RedisGate
 RECONCILED_EACH_S, WONDERED_EACH_S = 10.0, 60.0
 FIRST_PAUSE_S, LAST_PAUSE_S = 0.05, 1.0
 MOST_SEEN = 1_000
-MOST_OWED, PAID_AT_ONCE = 20_000, 1_000
-MOST_REFUSED = 1_000
 AWAY = (StoreError, TimeoutError)
 
 
@@ -46,9 +46,9 @@ class FleetGate:
         self._log = log
         self._calls: dict[str, _Call] = {}
         self._seen: OrderedDict[tuple[str, str], tuple[TargetState, float]] = OrderedDict()
-        self._owed: deque[tuple[End, bool]] = deque(maxlen=MOST_OWED)
-        self._refused: deque[tuple[End, bool]] = deque(maxlen=MOST_REFUSED)
-        self._wondered_s = -WONDERED_EACH_S
+        self._adopted_s = -math.inf
+        self._debts = Debts(self._tell)
+        self._wondered_s = -math.inf
         self._back: asyncio.Task[None] | None = None
         self._strangers: frozenset[str] = frozenset()
         self.away = False
@@ -75,9 +75,9 @@ class FleetGate:
         apart = call is not None and call.apart
         told = None
         if self.away:
-            self._owe(ended, apart=apart)
+            self._debts.owe((ended, apart))
         else:
-            told = await self._tell(ended, apart=apart)
+            told = await self._tell((ended, apart))
         if told is not None and not self._local.knows(ended.attempt):
             return told
         if call is not None and not apart:
@@ -141,8 +141,7 @@ class FleetGate:
         Raises:
             StoreError: Redis does not answer.
         """
-        refused = {ended.attempt for ended, _ in self._refused}
-        unknown = await self._shared.open_attempts() - self._calls.keys() - refused
+        unknown = await self._shared.open_attempts() - self._calls.keys() - self._debts.attempts()
         if lasting := sorted(unknown & self._strangers):
             lost = await self._shared.lose(lasting)
             self._log.warning("Calls that nobody knows of were booked as lost", context={"lost": lost})
@@ -150,19 +149,19 @@ class FleetGate:
 
     async def pay_refused(self) -> None:
         """Try once more to book what Redis would not take, though it was there."""
-        for ended, apart in [self._refused.popleft() for _ in range(len(self._refused))]:
-            await self._tell(ended, apart=apart)
+        await self._debts.pay_refused(going=self._there)
 
     async def flush(self) -> None:
         """Let what is under way be written, and what is owed where Redis is there."""
-        await self._pay()
+        await self._debts.pay(going=self._there)
+        await self.pay_refused()
         await self._shared.flush()
 
     async def close(self) -> None:
         """Let what is under way be written; what is still owed is lost."""
         if self._back is not None:
             await end_tasks([self._back])
-        await self._pay()
+        await self._debts.pay(going=self._there)
         await self._shared.close()
 
     def _noted(self, asked: Begin, admission: Admission, *, apart: bool) -> Admission:
@@ -177,38 +176,44 @@ class FleetGate:
         if len(self._seen) > MOST_SEEN:
             self._seen.popitem(last=False)
 
-    async def _tell(self, ended: End, *, apart: bool) -> TargetState | None:
-        """Tell the fleet's gate; None when Redis does not answer: it is owed then."""
+    def _there(self) -> bool:
+        return not self.away
+
+    async def _tell(self, debt: Debt) -> TargetState | None:
+        """Tell the fleet's gate of an end; None when Redis does not answer, or will not have it: it is owed then."""
+        ended, apart = debt
         try:
             async with asyncio.timeout(PATIENCE_S):
                 state = await self._shared.end(ended, apart=apart)
         except AWAY as exc:
             self._trip(exc)
-            self._owe(ended, apart=apart)
+            self._debts.owe(debt)
             return None
         except RedisError as exc:
             self._wonder(exc)
-            if ended.final:
-                self._refused.append((ended, apart))
+            self._debts.refused(debt)
             return None
         self._see(state)
         return state
 
-    def _owe(self, ended: End, *, apart: bool) -> None:
-        if ended.final:
-            self._owed.append((ended, apart))
+    def _adopt(self) -> None:
+        """Have the local gate go on from what the fleet's said since the last time."""
+        now_s = time.monotonic()
+        for state, seen_s in self._seen.values():
+            if seen_s > self._adopted_s:
+                self._local.adopt(state, age_ms=(now_s - seen_s) * 1000)
+        self._adopted_s = now_s
 
     def _trip(self, exc: BaseException) -> None:
         if self.away:
             return
         self.away = True
-        now_s = time.monotonic()
-        for state, seen_s in self._seen.values():
-            self._local.adopt(state, age_ms=(now_s - seen_s) * 1000)
+        self._adopt()
         self._back = asyncio.create_task(self._until_back(exc), name="gate-probe")
 
     def _wonder(self, exc: RedisError) -> None:
         """Tell, now and then, that Redis is there and does not do what it is asked: a key of another kind, a right amiss."""
+        self._adopt()
         now_s = time.monotonic()
         if now_s - self._wondered_s >= WONDERED_EACH_S:
             self._wondered_s = now_s
@@ -226,14 +231,11 @@ class FleetGate:
                 if not warned:
                     warned = True
                     self._log.warning("Gate goes on without Redis", context=where(exc))
+            except RedisError:
+                break  # it is there, and answers; whoever calls next sees what it refuses
             await asyncio.sleep(pause_s)
             pause_s = min(2 * pause_s, LAST_PAUSE_S)
         self.away = False
         if warned:
-            self._log.info("Gate has Redis again", context={"count": len(self._owed)})
-        await self._pay()
-
-    async def _pay(self) -> None:
-        while self._owed and not self.away:
-            owed = [self._owed.popleft() for _ in range(min(PAID_AT_ONCE, len(self._owed)))]
-            await asyncio.gather(*(self._tell(ended, apart=apart) for ended, apart in owed))
+            self._log.info("Gate has Redis again", context={"count": len(self._debts)})
+        await self._debts.pay(going=self._there)

@@ -149,8 +149,8 @@ class LocalGate:
         call.silent = True
         if ended.final:
             del self._open[ended.attempt]
-            account.settle(ended, call.asked)
-            target.in_flight -= 1
+            account.settle(ended, call.asked, now=now)
+            target.in_flight = max(0, target.in_flight - 1)  # it may have been forgotten meanwhile
             self._book(ended)
 
     def _book(self, ended: End) -> None:

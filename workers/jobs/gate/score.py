@@ -33,6 +33,28 @@ class Score(NamedTuple):
     parts: Parts
 
 
+class Terms(NamedTuple):
+    """What a score takes from a candidate's state: worked out once a state, not once a call."""
+
+    seconds: float
+    """Until its answer, with nothing in flight."""
+    in_flight: int
+    load: float
+    """What one call in flight adds to the seconds, as a share of them."""
+    throttle: float
+    success: float
+    dearer: float
+    """(1 + throttle) / success."""
+
+
+def terms_of(state: TargetState) -> Terms:
+    """Return what a score takes from a state."""
+    latency_ms = PRIOR_LATENCY_MS if state.latency_ms is None else state.latency_ms
+    load = 1 / (state.concurrency_limit or DEFAULT_CONCURRENCY)
+    success = max(LEAST_SUCCESS, state.success)
+    return Terms(latency_ms / 1000, state.in_flight, load, state.throttle, success, (1 + state.throttle) / success)
+
+
 def expected_cost(
     state: TargetState, *, price_usd: float | None, own_in_flight: int = 0, usd_per_second: float
 ) -> Score:
@@ -47,28 +69,18 @@ def expected_cost(
         own_in_flight: of this process, where it knows better than the state, which is a little old.
         usd_per_second: what a second of waiting is worth.
     """
-    parts = _parts(state, price_usd, own_in_flight, usd_per_second)
-    return Score(_value(*parts), Parts(*parts))
+    terms = terms_of(state)
+    price_usd = PRIOR_PRICE_USD if price_usd is None else price_usd
+    waiting_usd = expected_usd(terms, 0.0, own_in_flight, usd_per_second) / terms.dearer
+    parts = Parts(price_usd, waiting_usd, terms.throttle, terms.success)
+    return Score(expected_usd(terms, price_usd, own_in_flight, usd_per_second), parts)
 
 
-def expected_usd(state: TargetState, price_usd: float | None, own_in_flight: int, usd_per_second: float) -> float:
-    """Return the value of `expected_cost` without its parts, for those who order candidates at every call."""
-    return _value(*_parts(state, price_usd, own_in_flight, usd_per_second))
-
-
-def _parts(
-    state: TargetState, price_usd: float | None, own_in_flight: int, usd_per_second: float
-) -> tuple[float, float, float, float]:
-    latency_ms, in_flight, success = state.latency_ms, state.in_flight, state.success
-    in_flight = max(in_flight, own_in_flight)
-    load = in_flight / (state.concurrency_limit or DEFAULT_CONCURRENCY)
-    return (
-        PRIOR_PRICE_USD if price_usd is None else price_usd,
-        usd_per_second * (PRIOR_LATENCY_MS if latency_ms is None else latency_ms) / 1000 * (1 + load),
-        state.throttle,
-        max(LEAST_SUCCESS, success),
-    )
-
-
-def _value(price_usd: float, waiting_usd: float, throttle: float, success: float) -> float:
-    return (price_usd + waiting_usd) * (1 + throttle) / success
+def expected_usd(terms: Terms, price_usd: float | None, own_in_flight: int, usd_per_second: float) -> float:
+    """Return the value of `expected_cost`, for those who order candidates at every call."""
+    seconds, in_flight, load, _, _, dearer = terms
+    if own_in_flight > in_flight:  # noqa: PLR1730  a call of max() takes as long as all the rest
+        in_flight = own_in_flight
+    if price_usd is None:
+        price_usd = PRIOR_PRICE_USD
+    return (price_usd + usd_per_second * seconds * (1 + load * in_flight)) * dearer

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 import time
 from collections import Counter
 from collections.abc import Callable
 from enum import IntEnum
+from typing import NamedTuple
 
 from infrastructure.core.error_core import StoreError
 from workers.jobs.gate.models import Breaker, Gate, TargetState
+from workers.jobs.gate.score import Terms, terms_of
 
 FRESH_S = 1.0
 Key = tuple[str, str]
@@ -27,26 +30,34 @@ class Door(IntEnum):
     """It takes none: it cools down, or another call is trying it."""
 
 
+class Standing(NamedTuple):
+    """What is known of a candidate, as a call wants it: shut until a moment (monotonic seconds), from then on `door`."""
+
+    terms: Terms
+    shut_until: float
+    door: Door
+
+
+UNHEARD = Standing(terms_of(TargetState(provider="", model="")), -math.inf, Door.OPEN)
+"""Of a candidate that nobody called yet."""
+
+
 class Standings:
     """A snapshot that is never waited for. Used on one event loop; `clock` is monotonic, in seconds."""
 
     def __init__(self, gate: Gate, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._gate = gate
         self._clock = clock
-        self._states: dict[Key, tuple[TargetState, float]] = {}
+        self._known: dict[Key, Standing] = {}
         self._own: Counter[Key] = Counter()
 
     def learn(self, state: TargetState) -> None:
         """Take over what the gate says of a candidate."""
-        self._states[state.provider, state.model] = state, self._clock()
+        self._known[state.provider, state.model] = _standing(state, self._clock())
 
-    def look(self, key: Key) -> tuple[TargetState, Door, int]:
-        """Return how a candidate stood when it was last heard of, what it would say now, and our calls under way."""
-        known = self._states.get(key)
-        if known is None:
-            return TargetState(provider=key[0], model=key[1]), Door.OPEN, self._own.get(key, 0)
-        state, at = known
-        return state, self._door(state, at), self._own.get(key, 0)
+    def view(self) -> tuple[float, Callable[[Key, Standing], Standing], Callable[[Key, int], int]]:
+        """Return this moment, and what looks up how a candidate stands and how many calls of it are under way here."""
+        return self._clock(), self._known.get, self._own.get
 
     def own(self, key: Key) -> int:
         """Return this process's calls under way."""
@@ -62,17 +73,6 @@ class Standings:
         if self._own[key] <= 0:
             del self._own[key]
 
-    def _door(self, state: TargetState, at: float) -> Door:
-        closed = state.breaker is Breaker.CLOSED and state.account is Breaker.CLOSED
-        if closed and not state.throttled_ms:
-            return Door.OPEN
-        age_ms = 1_000 * (self._clock() - at)
-        if state.throttled_ms > age_ms or Breaker.HALF_OPEN in (state.breaker, state.account):
-            return Door.SHUT
-        if closed:
-            return Door.OPEN
-        return Door.SHUT if (state.next_probe_ms or 0) > age_ms else Door.DUE
-
     async def refresh(self) -> None:
         """Ask the gate how all stand.
 
@@ -81,7 +81,7 @@ class Standings:
         """
         states = await self._gate.states()
         now = self._clock()
-        self._states = {(state.provider, state.model): (state, now) for state in states}
+        self._known = {(state.provider, state.model): _standing(state, now) for state in states}
 
     async def follow(self) -> None:
         """Refresh each second until cancelled."""
@@ -89,3 +89,12 @@ class Standings:
             with contextlib.suppress(StoreError):  # what begin and end bring goes on being learnt
                 await self.refresh()
             await asyncio.sleep(FRESH_S)
+
+
+def _standing(state: TargetState, now: float) -> Standing:
+    terms, breakers = terms_of(state), (state.breaker, state.account)
+    if Breaker.HALF_OPEN in breakers:
+        return Standing(terms, math.inf, Door.SHUT)  # until there is news
+    shut = Breaker.OPEN in breakers
+    wait_ms = max(state.throttled_ms, (state.next_probe_ms or 0) if shut else 0)
+    return Standing(terms, now + wait_ms / 1_000 if wait_ms else -math.inf, Door.DUE if shut else Door.OPEN)

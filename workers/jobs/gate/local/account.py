@@ -44,16 +44,16 @@ class Account:
         if limits.tokens_per_minute is not None:
             self.tokens.take(of_tokens(limits.tokens_per_minute)[0] * asked.tokens, now=now)
 
-    def settle(self, ended: End, asked: Begin) -> None:
+    def settle(self, ended: End, asked: Begin, *, now: float) -> None:
         """Count a call out; what it was thought to take is put right by what it took."""
         self.in_flight -= 1
         unused, limits = ended.outcome == NOT_CALLED, asked.limits
         if limits.requests_per_minute is not None and unused:
-            self.requests.correct(of_requests(limits.requests_per_minute)[0])
+            self.requests.correct(of_requests(limits.requests_per_minute)[0], now=now)
         took = (ended.prompt_tokens or 0) + (ended.completion_tokens or 0)
         told = took > 0 or unused or ended.verdict is Verdict.THROTTLED
         if limits.tokens_per_minute is not None and told:
-            self.tokens.correct(of_tokens(limits.tokens_per_minute)[0] * (asked.tokens - took))
+            self.tokens.correct(of_tokens(limits.tokens_per_minute)[0] * (asked.tokens - took), now=now)
 
     def learn(
         self, ended: End, verdict: Verdict, *, epoch: int, now: float, throttled_until: float, rules: Rules

@@ -36,13 +36,13 @@ class Allowance:
         return max(0.0, self._arrival(now) - now - tolerance_ms)
 
     def take(self, cost_ms: float, *, now: float) -> None:
-        """Count a call."""
-        self.tat = self._arrival(now) + cost_ms
+        """Count a call; nobody waits longer than LONGEST_MS for it."""
+        self.tat = min(self._arrival(now) + cost_ms, now + LONGEST_MS)
 
-    def correct(self, cost_ms: float) -> None:
-        """Give back what an estimate was too high by."""
+    def correct(self, cost_ms: float, *, now: float) -> None:
+        """Give back what an estimate was too high by (or take more, below 0)."""
         if self.tat is not None:
-            self.tat -= cost_ms
+            self.tat = min(self.tat - cost_ms, now + LONGEST_MS)
 
     def _arrival(self, now: float) -> float:
         return self.tat if self.tat is not None and now <= self.tat <= now + LONGEST_MS else now

@@ -25,7 +25,7 @@ def shown(provider: str, model: str, account: Account, target: LocalTarget, *, n
         throttled_ms=int(max(0, target.throttled_until - now)),
         success=target.success.now(now),
         throttle=target.throttle.now(now),
-        latency_ms=target.latency_ms,
+        latency_ms=target.latency_now(now),
         calls=calls,
         failures=failures,
         in_flight=target.in_flight,

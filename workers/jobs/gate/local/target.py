@@ -13,6 +13,7 @@ from workers.jobs.gate.rules import Rules, jitter
 WEIGHT = 0.1
 SHARE_MS = 60_000
 LATENCY_MS = 10_000
+USUAL_MS, FORGIVEN_MS = 1_000, 300_000
 FIRST_THROTTLE_MS, LAST_THROTTLE_MS = 1_000, 60_000
 CUT_EACH_MS = 1_000
 THROTTLE_CUT = 0.5
@@ -63,6 +64,13 @@ class LocalTarget:
     used: float = 0
     requests: Learnt = field(default_factory=Learnt)
     tokens: Learnt = field(default_factory=Learnt)
+
+    def latency_now(self, now: float) -> float | None:
+        """Return the latency; a slow one is forgiven with time: nobody asks the slowest, and so sees that it has mended."""
+        if self.latency_ms is None or self.latency_ms <= USUAL_MS:
+            return self.latency_ms
+        keep = math.exp(-max(0.0, now - self.latency_at) / FORGIVEN_MS)
+        return USUAL_MS + (self.latency_ms - USUAL_MS) * keep
 
     def full(self, *, probing: bool) -> bool:
         """Say whether as many calls are in flight as the learnt limit allows; the one that tries passes it."""

@@ -28,14 +28,15 @@ local function due_in(a, field, tolerance)
   return arrival(a, field) - now - tolerance
 end
 
+-- Nobody waits longer than LONGEST_MS: further ahead lies only what a clock that was set back has left.
 local function take(a, field, cost)
-  a.f[field], a.changed = arrival(a, field) + cost, true
+  a.f[field], a.changed = math.min(arrival(a, field) + cost, now + LONGEST_MS), true
 end
 
 -- Give back (or take more, below 0) what an estimate was wrong by.
 local function correct(a, field, cost)
   if a.f[field] then
-    a.f[field], a.changed = a.f[field] - cost, true
+    a.f[field], a.changed = math.min(a.f[field] - cost, now + LONGEST_MS), true
   end
 end
 

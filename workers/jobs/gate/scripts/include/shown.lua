@@ -7,6 +7,13 @@ local function relaxed(value, at, rest)
   return rest + (value - rest) * math.exp(-math.max(0, now - at) / SHARE_MS)
 end
 
+-- A slow answer is forgiven with time: nobody asks the slowest of several, and so nobody would see that it has mended.
+local USUAL_MS, FORGIVEN_MS = 1000, 300000
+local function latency(f)
+  if not f.latency or f.latency <= USUAL_MS then return f.latency end
+  return USUAL_MS + (f.latency - USUAL_MS) * math.exp(-math.max(0, now - (f.latency_at or now)) / FORGIVEN_MS)
+end
+
 -- An instant; nil where it lies ahead: Redis's clock was set back, and it says nothing any more.
 local function past(instant)
   return instant and instant <= now and instant or nil
@@ -32,7 +39,7 @@ local function shown(provider, model, t, a, in_flight)
   return {
     provider, model, f.state or 'closed', a.f.state or 'closed', shut and shut.f.reason or '',
     shut and ago(shut.f.opened) or cjson.null, next_probe, throttled_ms(f),
-    relaxed(f.success, f.success_at, 1), relaxed(f.throttle, f.throttle_at, 0), f.latency or cjson.null,
+    relaxed(f.success, f.success_at, 1), relaxed(f.throttle, f.throttle_at, 0), latency(f) or cjson.null,
     calls, failures, in_flight, f.limit or cjson.null, f.requests_limit or cjson.null, f.tokens_limit or cjson.null,
     f.error or cjson.null, ago(f.error_at), ago(f.heard)
   }
