@@ -7,14 +7,11 @@ import socket
 import threading
 
 import httpx
-from redis import Redis
-from redis.backoff import NoBackoff
 from redis.exceptions import AuthenticationError, BusyLoadingError, NoPermissionError, RedisError
 from redis.exceptions import TimeoutError as RedisTimeoutError
-from redis.retry import Retry
 
 from api.cli.errors import CommandFailed
-from infrastructure.core.redis_core import check_url, shown
+from infrastructure.core.redis_core import check_url, connect_sync, shown
 
 REDIS_S = 3.0
 REDIS_AND_NAMES_S = 8.0
@@ -84,9 +81,7 @@ def check_redis(url: str, *, origin: str = "") -> None:
 
 def _redis_problem(url: str) -> str | None:
     try:
-        with Redis.from_url(
-            url, socket_connect_timeout=REDIS_S, socket_timeout=REDIS_S, retry=Retry(NoBackoff(), 0)
-        ) as client:
+        with connect_sync(url, socket_timeout_s=REDIS_S, connect_timeout_s=REDIS_S, retries=0) as client:
             client.ping()
     except BusyLoadingError:
         return None
