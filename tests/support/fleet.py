@@ -11,6 +11,7 @@ import sys
 import tempfile
 import time
 import urllib.request
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -46,11 +47,12 @@ class Fleet:
 
     latency_s: float = 0.0
     worker_env: dict[str, str] = field(default_factory=dict)
+    store: Callable[[], Any] = lambda: RedisServer(appendonly=True)
 
     def __enter__(self) -> Self:
         self._children: list[subprocess.Popen[bytes]] = []
         self.folder = Path(tempfile.mkdtemp(prefix="aip-fleet-"))
-        self.redis = RedisServer(appendonly=True).start()
+        self.redis = self.store().start()
         self.sandbox = SandboxProcess("--latency", str(self.latency_s)).start()
         return self
 

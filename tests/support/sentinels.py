@@ -88,6 +88,13 @@ class Sentinels:
         self._count = sentinels
 
     def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(self, kind: type[BaseException] | None, exc: BaseException | None, at: TracebackType | None) -> None:
+        self.remove()
+
+    def start(self) -> Self:
+        """Start all and wait until each knows the others."""
         self.folder = Path(tempfile.mkdtemp(prefix="aip-sentinel-"))
         durable = ("--appendonly", "yes", "--appendfsync", "always", "--save", "", "--repl-diskless-sync-delay", "0")
         self.servers = [Server(self.folder, name, *durable) for name in ("first", "second")]
@@ -101,7 +108,8 @@ class Sentinels:
         wait_for(lambda: all(self._knows(one) for one in self.sentinels), what="the sentinels know all")
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, exc: BaseException | None, at: TracebackType | None) -> None:
+    def remove(self) -> None:
+        """End all and delete the folder."""
         for one in [*self.sentinels, *self.servers]:
             one.end()
         shutil.rmtree(self.folder, ignore_errors=True)

@@ -138,8 +138,7 @@ class TaskPool(BasePool):
         """
         self.on_close()
         if not self._wait(self._end_s() if state.should_terminate else self._hooks.drain_s):
-            told = {"running": len(self._runs), "hurried": self._hurried}
-            log.warning("Drain is over, handing back what runs", context=told)
+            log.warning("Drain is over, handing back what runs", context={"running": len(self._runs)})
             self._end_all()
         self._loop.stop()
         self._settle()
