@@ -84,6 +84,19 @@ class Fleet:
         self.upkeep = self._start("workers.main", "upkeep", **self.worker_env)
         self.beat = self._start("workers.main", "beat", **self.worker_env)
 
+    def start_flower(self) -> None:
+        """Start the monitoring UI."""
+        self.flower = self._start("workers.main", "flower", AI_PROVIDER_FLOWER_PORT=str(free_port()), **self.worker_env)
+
+    def start_other(self, module: str, *arguments: str, **variables: str) -> subprocess.Popen[bytes]:
+        """Start any other process of the service."""
+        return self._start(module, *arguments, **variables)
+
+    @property
+    def children(self) -> list[subprocess.Popen[bytes]]:
+        """Return every process that was started, in that order."""
+        return list(self._children)
+
     def _ready(self) -> bool:
         try:
             with urllib.request.urlopen(f"{self.url}/health/ready", timeout=2) as answer:
