@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import resource
+import signal
 import socket
 import sys
 import warnings
@@ -19,12 +20,15 @@ from celery import Celery
 from celery.platforms import SecurityWarning  # type: ignore[attr-defined]  # missing in the stubs
 from celery.signals import setup_logging
 
+from infrastructure.core.addresses import http_url
 from infrastructure.core.config_core import CoreConfig, Settings, Watcher, get_config, use_cache_dir
 from infrastructure.core.config_core.process import following, on_hangup
 from infrastructure.core.error_core import ConfigError
-from infrastructure.core.logger_core import configure_process
+from infrastructure.core.life.signs import Signs
+from infrastructure.core.logger_core import configure_process, get_logger
 from workers import queues
 from workers.observed import observed
+from workers.runtime.life import WorkerLife
 from workers.schedule import beat_schedule
 
 EX_USAGE = 2
@@ -69,9 +73,10 @@ def run_completions(config: CoreConfig) -> int:
 
     settings = config.settings
     app = make_app(settings)
-    process = Process(config, kind=queues.COMPLETIONS, calls_providers=True)
+    life = WorkerLife(shown(settings, queues.COMPLETIONS), hung_s=settings.service.hung_s)
+    process = Process(config, kind=queues.COMPLETIONS, calls_providers=True, life=life)
     completions.register(app, process, settings)
-    return _work(app, process, config, queue=queues.COMPLETIONS, concurrency=settings.worker.concurrency)
+    return _work(app, process, config, life=life, queue=queues.COMPLETIONS, concurrency=settings.worker.concurrency)
 
 
 def run_upkeep(config: CoreConfig) -> int:
@@ -79,11 +84,13 @@ def run_upkeep(config: CoreConfig) -> int:
     from workers.runtime.process import Process
     from workers.tasks import upkeep
 
-    app = make_app(config.settings)
-    process = Process(config, kind=queues.UPKEEP, calls_providers=False)
+    settings = config.settings
+    app = make_app(settings)
+    life = WorkerLife(shown(settings, queues.UPKEEP), hung_s=settings.service.hung_s)
+    process = Process(config, kind=queues.UPKEEP, calls_providers=False, life=life)
     upkeep.register(app, process)
     process.beside = upkeep.keep_up
-    return _work(app, process, config, queue=queues.UPKEEP, concurrency=UPKEEP_CONCURRENCY)
+    return _work(app, process, config, life=life, queue=queues.UPKEEP, concurrency=UPKEEP_CONCURRENCY)
 
 
 def run_beat(config: CoreConfig) -> int:
@@ -93,24 +100,41 @@ def run_beat(config: CoreConfig) -> int:
     app.conf.update(
         beat_schedule=beat_schedule(settings), beat_scheduler="workers.beat:Scheduler", task_send_sent_event=False
     )
+    app.signs = signs = shown(settings, "beat")  # type: ignore[attr-defined]  # for the scheduler
     with following(config), observed(settings, kind="beat"):
         app.Beat(app=app, quiet=True).run()
+    signs.remove()
     return 0
 
 
 def run_flower(config: CoreConfig) -> int:
     """Run the monitoring UI."""
+    from tornado.ioloop import PeriodicCallback
+
     flower = config.settings.flower
     app = make_app(config.settings)
+    signs = shown(config.settings, "flower", url=http_url(flower.host, flower.port))
+    showing = PeriodicCallback(signs.show, 1_000)
+    showing.start()
     with following(config), observed(config.settings, kind="flower"):
         app.start(["flower", f"--address={flower.host}", f"--port={flower.port}"])
+    signs.remove()
     return 0
+
+
+def shown(settings: Settings, kind: str, *, url: str = "") -> Signs:
+    """Return this process's sign of life; a folder that cannot be had is told, and the process does without."""
+    service = settings.service
+    signs = Signs(kind=kind, service_id=service.id, hung_s=service.hung_s, url=url)
+    if signs.fault is not None:
+        get_logger(service.name, "life").warning("No sign of life can be given", exc=signs.fault)
+    return signs
 
 
 UPKEEP_CONCURRENCY = 16
 
 
-def _work(app: Celery, process: Any, config: CoreConfig, *, queue: str, concurrency: int) -> int:
+def _work(app: Celery, process: Any, config: CoreConfig, *, life: WorkerLife, queue: str, concurrency: int) -> int:
     from workers.pool.task_pool import TaskPool
 
     # Celery warns of root because pickled messages could run code; these accept JSON only.
@@ -125,6 +149,7 @@ def _work(app: Celery, process: Any, config: CoreConfig, *, queue: str, concurre
         drain=process.drain,
         drain_s=settings.worker.drain_s,
         liveness_file=Path(liveness) if liveness else None,
+        show_life=life.show,
     )
     worker = app.Worker(
         hostname=f"{queue}-{os.getpid()}@{socket.gethostname()}",
@@ -137,18 +162,31 @@ def _work(app: Celery, process: Any, config: CoreConfig, *, queue: str, concurre
         quiet=True,
     )
     with following(config) as watcher:
-        _reload_on_hangup(worker, watcher)
+        _with_our_signals(worker, watcher)
         worker.start()
+    life.end()
+    if process.refused:
+        raise ConfigError(process.refused)
     return int(worker.exitcode or 0)
 
 
-def _reload_on_hangup(worker: Any, watcher: Watcher) -> None:
-    """Let SIGHUP reload: Celery, as it starts, makes it a restart of the whole process where there is no terminal."""
+def _with_our_signals(worker: Any, watcher: Watcher) -> None:
+    """Let SIGHUP reload, and a second SIGTERM hand back at once.
+
+    Celery, as it starts, makes SIGHUP a restart of the whole process where there is no terminal, and hears only one SIGTERM.
+    """
     install = worker.install_platform_tweaks
 
     def install_ours_too(started: Any) -> None:
         install(started)
         on_hangup(watcher)
+        end_in_order: Any = signal.getsignal(signal.SIGTERM)
+
+        def end(signum: int, frame: Any) -> None:
+            signal.signal(signal.SIGTERM, lambda *_: worker.pool.hurry())
+            end_in_order(signum, frame)
+
+        signal.signal(signal.SIGTERM, end)
 
     worker.install_platform_tweaks = install_ours_too
 

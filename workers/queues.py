@@ -12,7 +12,14 @@ from kombu import Exchange, Queue
 
 from infrastructure.core.config_core import Settings
 from infrastructure.core.error_core import ConfigError
-from infrastructure.core.redis_core import CONNECT_TIMEOUT_S, HEALTH_CHECK_S, SOCKET_TIMEOUT_S, celery_url, check_url
+from infrastructure.core.redis_core import (
+    CONNECT_TIMEOUT_S,
+    HEALTH_CHECK_S,
+    SOCKET_TIMEOUT_S,
+    celery_options,
+    celery_url,
+    check_url,
+)
 
 COMPLETIONS: Final = "completions"
 UPKEEP: Final = "upkeep"
@@ -69,6 +76,7 @@ def celery_settings(settings: Settings) -> dict[str, Any]:
             # Early acks: kombu's register of unacknowledged messages would be written and deleted at once, three round
             # trips on the consumer's thread for a promise that the job store keeps. Twice the messages a second without.
             "ack_emulation": False,
+            **celery_options(broker_url(settings)),
         },
         "broker_connection_retry_on_startup": True,
         "broker_connection_max_retries": None,

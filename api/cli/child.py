@@ -27,7 +27,8 @@ class Spec:
     """What to run under which name, with which variables beside everybody's.
 
     At a stop the processes of a lower `stage` are gone before a higher one is asked. One that `reloads` is sent SIGHUP when
-    the supervisor gets it. One that is `spare` is given up alone, and not with everything else.
+    the supervisor gets it. One that is `spare` is given up alone, and not with everything else. `life` is the kind under which
+    it shows that it lives; empty: it shows nothing, and is never held to be hung.
     """
 
     name: str
@@ -36,6 +37,7 @@ class Spec:
     variables: Mapping[str, str] = field(default_factory=dict)
     reloads: bool = False
     spare: bool = False
+    life: str = ""
 
 
 class Lines(asyncio.Protocol):

@@ -9,7 +9,7 @@ from typing import Any, Self
 import httpx
 
 from api.cli.errors import EXIT_INTERRUPTED, CommandFailed
-from api.cli.reach import http_url
+from infrastructure.core.addresses import http_url
 from infrastructure.core.config_core import client_defaults, load
 
 TIMEOUT_S = 10.0

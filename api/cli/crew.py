@@ -52,6 +52,7 @@ class WorkerCrew:
             variables=with_id(self._ids),
             reloads=True,
             spare=len(taken) >= self._minimum,
+            life=self._kind,
         )
         self._children.append(await self._supervisor.run(spec))
 

@@ -22,6 +22,7 @@ from api.cli.sandbox import why_sandbox
 from api.cli.stack import Plan, Stack, embedded_redis
 from api.cli.supervisor import Verdict
 from api.cli.tally import Tally
+from infrastructure.core.addresses import http_url
 from infrastructure.core.asyncio_core import end_tasks
 from infrastructure.core.config_core import Loaded, Settings, client_defaults, data_dir, load, sandbox_wanted
 from workers.jobs.routing import candidates
@@ -105,7 +106,7 @@ async def _service(loaded: Loaded, wanted: Wanted) -> AsyncIterator[Place]:
     """Hold a running service: the one that already listens on the configured port, or one of our own."""
     settings = loaded.settings
     host, port = settings.service.host, settings.service.port
-    url = reach.http_url(host, port)
+    url = http_url(host, port)
     if port and not reach.is_free(host, port):
         if reach.is_service(url, name=settings.service.name):
             output.say(f"A service already runs at {url}: it is used, and goes on afterwards.")

@@ -15,6 +15,7 @@ from api.cli.errors import EXIT_CONFIG, EXIT_FAILURE, EXIT_INTERRUPTED, CommandF
 
 STYLE: Literal["rich"] | None = "rich" if sys.stdout.isatty() else None
 State = Literal["queued", "in_progress", "completed", "failed", "cancelled", "expired"]
+Kind = Literal["web", "worker", "batch", "upkeep", "beat", "flower"]
 Url = Annotated[str | None, typer.Option(help="Where the service is, in place of AI_PROVIDER_URL.")]
 Json = Annotated[bool, typer.Option("--json", help="Write JSON.")]
 Status = Annotated[State | None, typer.Option(help="Only jobs in this state.")]
@@ -173,6 +174,30 @@ def jobs_cancel(job_id: JobId, *, url: Url = None, as_json: Json = False) -> Non
     from api.cli import jobs as command
 
     command.cancel(job_id, url=url, as_json=as_json)
+
+
+@app.command()
+def check(
+    *,
+    live: Annotated[Kind | None, typer.Option(help="Only: does every process of this kind here live?")] = None,
+    ready: Annotated[Kind | None, typer.Option(help="Only: is every process of this kind here ready?")] = None,
+    service_id: Annotated[
+        str | None, typer.Option("--id", help="With --live or --ready: only the process of this id.")
+    ] = None,
+    url: Url = None,
+    as_json: Json = False,
+) -> None:
+    """Check the configuration, Redis and the service, changing nothing; or probe one kind of process for a supervisor."""
+    if live is not None or ready is not None:
+        from api.cli import probe
+
+        asked: list[tuple[probe.Question, str | None]] = [("live", live), ("ready", ready)]
+        raise typer.Exit(
+            max(probe.run(question, kind, service_id=service_id) for question, kind in asked if kind is not None)
+        )
+    from api.cli import check as command
+
+    raise typer.Exit(command.run(url=url, as_json=as_json))
 
 
 keys = typer.Typer(help="Make, list and revoke API keys.", no_args_is_help=True, rich_markup_mode=STYLE)

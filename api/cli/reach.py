@@ -7,19 +7,15 @@ import socket
 import threading
 
 import httpx
-from redis import Redis
-from redis.backoff import NoBackoff
 from redis.exceptions import AuthenticationError, BusyLoadingError, NoPermissionError, RedisError
 from redis.exceptions import TimeoutError as RedisTimeoutError
-from redis.retry import Retry
 
 from api.cli.errors import CommandFailed
-from infrastructure.core.redis_core import check_url, shown
+from infrastructure.core.redis_core import check_url, connect_sync, shown
 
 REDIS_S = 3.0
 REDIS_AND_NAMES_S = 8.0
 HEALTH_S = 2.0
-ANY = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}  # noqa: S104  addresses to recognise, not to bind
 
 
 def free_port(host: str = "127.0.0.1") -> int:
@@ -45,12 +41,6 @@ def is_free(host: str, port: int) -> bool:
             return False
         raise CommandFailed(f"cannot listen on {host} port {port}: {exc.strerror or exc}") from exc
     return True
-
-
-def http_url(host: str, port: int) -> str:
-    """Return the URL under which this machine reaches a server that listens on `host`."""
-    host = ANY.get(host, host)
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
 def is_service(url: str, *, name: str) -> bool:
@@ -84,9 +74,7 @@ def check_redis(url: str, *, origin: str = "") -> None:
 
 def _redis_problem(url: str) -> str | None:
     try:
-        with Redis.from_url(
-            url, socket_connect_timeout=REDIS_S, socket_timeout=REDIS_S, retry=Retry(NoBackoff(), 0)
-        ) as client:
+        with connect_sync(url, socket_timeout_s=REDIS_S, connect_timeout_s=REDIS_S, retries=0) as client:
             client.ping()
     except BusyLoadingError:
         return None

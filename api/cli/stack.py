@@ -17,6 +17,7 @@ from api.cli.errors import CommandFailed
 from api.cli.scaling import keep_scaled
 from api.cli.supervisor import Supervisor, Verdict
 from api.keys.auth import is_loopback
+from infrastructure.core.addresses import http_url
 from infrastructure.core.asyncio_core import end_tasks
 from infrastructure.core.config_core import Loaded, Settings, child_environment, data_dir, load, sandbox_wanted
 from infrastructure.core.error_core import ConfigError, StoreUnavailable
@@ -62,7 +63,7 @@ class Stack:
         self._scaling: asyncio.Task[None] | None = None
         self._supervisor: Supervisor | None = None
         self._undo = contextlib.AsyncExitStack()
-        self.url = reach.http_url(plan.host, plan.port)
+        self.url = http_url(plan.host, plan.port)
         self.redis_url = ""
         self.sandbox_url: str | None = None
 
@@ -98,8 +99,8 @@ class Stack:
             self.redis_url = await asyncio.to_thread(self._find_redis)
             await self._check_door()
             if sandbox_wanted(self.settings):
-                self.sandbox_url = self.settings.sandbox.url or reach.http_url("127.0.0.1", reach.free_port())
-            supervisor = Supervisor(environment=self._environment(), say=self._say)
+                self.sandbox_url = self.settings.sandbox.url or http_url("127.0.0.1", reach.free_port())
+            supervisor = Supervisor(environment=self._environment(), say=self._say, hung_s=self.settings.service.hung_s)
             self._supervisor = await undo.enter_async_context(supervisor)
             undo.push_async_callback(self._stop_scaling)
             await self._start_all(supervisor)
@@ -165,7 +166,9 @@ class Stack:
         if self.sandbox_url is not None and self.settings.sandbox.url is None:
             await supervisor.run(_sandbox(self.sandbox_url))
         ids = ids_of(self.settings.service.id)
-        await supervisor.run(Spec(name="web", command=python("api.main"), variables=with_id(ids), reloads=True))
+        await supervisor.run(
+            Spec(name="web", command=python("api.main"), variables=with_id(ids), reloads=True, life="web")
+        )
         bounds = {kind: self._bounds(kind) for kind in WORKERS}
         crews = [
             WorkerCrew(kind, name, supervisor, ids=ids, minimum=bounds[kind].minimum) for kind, name in WORKERS.items()
@@ -175,7 +178,7 @@ class Stack:
                 await crew.add()
         for name in ("beat", "flower") if self._plan.flower_port is not None else ("beat",):
             command = python("workers.main", name)
-            await supervisor.run(Spec(name=name, command=command, variables=with_id(ids), reloads=True))
+            await supervisor.run(Spec(name=name, command=command, variables=with_id(ids), reloads=True, life=name))
         scaled = [crew for crew in crews if bounds[crew.kind].minimum < bounds[crew.kind].maximum]
         if scaled:
             keep = keep_scaled(scaled, bounds, settings=self.settings, redis_url=self.redis_url, say=self._say)

@@ -14,12 +14,14 @@ from typing import Self
 
 from api.cli import terminal
 from api.cli.child import Child, Say, Spec, ending
+from api.cli.pulse import LOOK_EVERY_S, Pulse
 from infrastructure.core.asyncio_core import end_tasks
 
 EX_CONFIG = 78
 FAST_S = 20.0
 FAST_DEATHS = 5
 GRACE_S = 6.0
+HUNG_S = 60.0
 LATER_GRACE_S = 0.5
 KILLED_S = 0.5
 CONFIG_LINES = 5
@@ -37,8 +39,8 @@ class Verdict:
 class Supervisor:
     """Runs processes until a signal comes or one of them cannot be kept.
 
-    A process that dies is started again after a pause that doubles (0.5 s to 4 s); after five deaths in a row within 20 s
-    of their starts, or one with status 78 (its configuration is bad), the supervisor gives up: see `verdict`. A spare one is
+    A process that dies is started again after a pause that doubles (0.5 s to 4 s), and so is one that shows no sign of life for
+    `hung_s` seconds, which is ended by force; after five deaths in a row within 20 s of their starts or by force, or one with status 78 (its configuration is bad), the supervisor gives up: see `verdict`. A spare one is
     given up alone. SIGHUP is passed on as a reload, unless it says that the terminal has gone, which stops everything. Times
     are parameters for tests. Use as an async context manager; leaving it stops everything.
     """
@@ -51,12 +53,14 @@ class Supervisor:
         fast_s: float = FAST_S,
         pause_s: float = 0.5,
         grace_s: float = GRACE_S,
+        hung_s: float = HUNG_S,
     ) -> None:
         self._environment = environment
         self._say = say
         self._fast_s = fast_s
         self._pause_s = pause_s
         self._grace_s = grace_s
+        self._hung_s = hung_s
         self._children: list[Child] = []
         self._keepers: dict[Child, asyncio.Task[None]] = {}
         self.given_up: set[Child] = set()
@@ -132,10 +136,10 @@ class Supervisor:
         name, fast, pause_s = child.spec.name, 0, self._pause_s
         while True:
             started = time.monotonic()
-            status = await child.wait()
+            status, hung = await self._end_of(child)
             self._tell_guardian("-", child)
             child.kill()  # what it may have left behind
-            quick = time.monotonic() - started < self._fast_s
+            quick = hung or time.monotonic() - started < self._fast_s
             fast, pause_s = (fast + 1, pause_s) if quick else (1, self._pause_s)
             if status == -signal.SIGHUP and child.spec.reloads:
                 fast -= 1  # it was still starting when it was told to read its configuration again, which it does now
@@ -146,6 +150,20 @@ class Supervisor:
             await asyncio.sleep(pause_s)
             pause_s = min(pause_s * 2, self._pause_s * 8)
             await self._start_again(child)
+
+    async def _end_of(self, child: Child) -> tuple[int, bool]:
+        """Wait until a child has ended, and end one that hangs; return its status, and whether it hung."""
+        waiting = asyncio.create_task(child.wait())
+        pulse = Pulse(child.spec.life, child.pid, hung_s=self._hung_s) if child.spec.life else None
+        try:
+            while not (await asyncio.wait([waiting], timeout=LOOK_EVERY_S))[0]:
+                if pulse is not None and pulse.look():
+                    self._say(child.spec.name, f"no sign of life for {self._hung_s:g} s: it hangs, ending it by force")
+                    child.kill()
+                    return await waiting, True
+            return waiting.result(), False
+        finally:
+            await end_tasks([waiting])
 
     def _give_up(self, child: Child, verdict: Verdict) -> None:
         if child.spec.spare:

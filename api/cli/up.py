@@ -13,6 +13,7 @@ from api.cli.errors import CommandFailed
 from api.cli.sandbox import why_sandbox
 from api.cli.stack import Plan, Stack
 from api.cli.supervisor import Verdict
+from infrastructure.core.addresses import http_url
 from infrastructure.core.config_core import Environment, Loaded, Settings, data_dir, load, sandbox_wanted
 from infrastructure.core.error_core import ConfigError
 from infrastructure.core.redis_core import shown
@@ -92,7 +93,7 @@ def _announce(stack: Stack, plan: Plan) -> None:
     settings = stack.settings_of_processes()
     rows = [("API", f"{stack.url}/api/v1"), ("Docs", f"{stack.url}/docs")]
     if plan.flower_port is not None:
-        rows.append(("Flower", reach.http_url(settings.flower.host, plan.flower_port)))
+        rows.append(("Flower", http_url(settings.flower.host, plan.flower_port)))
     rows += [("Redis", redis_line(stack)), ("Providers", providers_line(settings))]
     output.say()
     output.stdout().print(Text("AI Provider is up", style="bold green"))
@@ -139,7 +140,7 @@ def _flower_port(settings: Settings, wanted: Wanted) -> int | None:
 
 
 def _taken(settings: Settings, host: str, port: int) -> str:
-    url = reach.http_url(host, port)
+    url = http_url(host, port)
     if reach.is_service(url, name=settings.service.name):
         return f"the service already runs at {url}: use it as it is, stop it, or choose another port with --port"
     return f"port {port} is taken by another program: stop that one, or choose another port with --port"

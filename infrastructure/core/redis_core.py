@@ -15,6 +15,8 @@ from redis.backoff import ExponentialBackoff
 from redis.retry import Retry as SyncRetry
 
 from infrastructure.core.error_core import ConfigError, StoreFull, StoreUnavailable
+from infrastructure.core.redis_sentinel import address as sentinel
+from infrastructure.core.redis_sentinel import clients
 
 CONNECT_TIMEOUT_S = 5.0
 SOCKET_TIMEOUT_S = 30.0
@@ -30,22 +32,36 @@ def connect(
 
     A caller that finds no free connection waits up to `wait_s` seconds: redis-py's default pool raises at once, and a job
     that was claimed by then is stranded. A command whose answer was lost is sent again (at most twice), so whatever must
-    not happen twice is a script with a nonce.
+    not happen twice is a script with a nonce. Behind Sentinel each connection goes to whatever is the master then.
     """
+    retry = Retry(ExponentialBackoff(cap=1.0, base=0.05), RETRIES)
+    options = _options(url, socket_timeout_s)
+    if sentinel.is_sentinel(url):
+        where = sentinel.parse(url)
+        return clients.async_client(where, max_connections=max_connections, wait_s=wait_s, retry=retry, **options)
     pool = aioredis.BlockingConnectionPool.from_url(
         url,
         max_connections=max_connections,
         timeout=wait_s,
-        **_options(url, socket_timeout_s),
-        retry=Retry(ExponentialBackoff(cap=1.0, base=0.05), RETRIES),
+        **options,
+        retry=retry,
     )
     return aioredis.Redis.from_pool(pool)
 
 
-def connect_sync(url: str, *, socket_timeout_s: float = SOCKET_TIMEOUT_S) -> SyncRedis:
+def connect_sync(
+    url: str,
+    *,
+    socket_timeout_s: float = SOCKET_TIMEOUT_S,
+    connect_timeout_s: float = CONNECT_TIMEOUT_S,
+    retries: int = RETRIES,
+) -> SyncRedis:
     """Return a blocking client, for the command line and for tests."""
-    retry = SyncRetry(ExponentialBackoff(cap=1.0, base=0.05), RETRIES)
-    return SyncRedis.from_url(url, **_options(url, socket_timeout_s), retry=retry)
+    retry = SyncRetry(ExponentialBackoff(cap=1.0, base=0.05), retries)
+    options = {**_options(url, socket_timeout_s), "socket_connect_timeout": connect_timeout_s}
+    if sentinel.is_sentinel(url):
+        return clients.sync_client(sentinel.parse(url), retry=retry, **options)
+    return SyncRedis.from_url(url, **options, retry=retry)
 
 
 def _options(url: str, socket_timeout_s: float) -> dict[str, Any]:
@@ -61,12 +77,27 @@ def _options(url: str, socket_timeout_s: float) -> dict[str, Any]:
     return options
 
 
+def celery_options(url: str) -> dict[str, Any]:
+    """Return what kombu has to know beside the URL: behind Sentinel the master's name, and how a sentinel is asked."""
+    if not sentinel.is_sentinel(url):
+        return {}
+    where = sentinel.parse(url)
+    asking = {"socket_timeout": clients.ASK_S, "socket_connect_timeout": clients.ASK_S, **where.sentinel_options()}
+    return {"master_name": where.master, "sentinel_kwargs": asking}
+
+
 def check_url(url: str) -> None:
     """Refuse what is no Redis URL.
 
     Raises:
         ConfigError: naming what is expected; the URL itself may hold a password and is not repeated.
     """
+    if sentinel.is_sentinel(url):
+        try:
+            sentinel.parse(url)
+        except ValueError as exc:
+            raise ConfigError([f"redis.url: expected {sentinel.FORM}: {exc}"]) from None
+        return
     try:
         parts = urlsplit(url)
         ok = (
@@ -75,16 +106,24 @@ def check_url(url: str) -> None:
     except ValueError:
         ok = False
     if not ok:
-        raise ConfigError(["redis.url: expected redis://[user:password@]host[:port][/db], rediss://… or unix:///path"])
+        raise ConfigError(
+            [
+                "redis.url: expected redis://[user:password@]host[:port][/db], rediss://…, redis+sentinel://… or unix:///path"
+            ]
+        )
 
 
 def celery_url(url: str) -> str:
-    """Return the same server as kombu spells it (`redis+socket` for a unix socket)."""
+    """Return the same server as kombu spells it (`redis+socket` for a unix socket, `sentinel` once for each sentinel)."""
+    if sentinel.is_sentinel(url):
+        return sentinel.parse(url).celery_url()
     return f"redis+socket{url.removeprefix('unix')}" if url.startswith("unix:") else url
 
 
 def shown(url: str) -> str:
     """Return a URL without its user and password, for messages."""
+    if sentinel.is_sentinel(url):
+        return sentinel.parse(url).shown()
     parts = urlsplit(url)
     if parts.scheme == "unix":
         return f"unix://{parts.path}"

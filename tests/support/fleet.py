@@ -10,6 +10,7 @@ import sys
 import tempfile
 import time
 import urllib.request
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -39,11 +40,12 @@ class Fleet:
 
     latency_s: float = 0.0
     worker_env: dict[str, str] = field(default_factory=dict)
+    store: Callable[[], Any] = lambda: RedisServer(appendonly=True)
 
     def __enter__(self) -> Self:
         self._children: list[subprocess.Popen[bytes]] = []
         self.folder = Path(tempfile.mkdtemp(prefix="aip-fleet-"))
-        self.redis = RedisServer(appendonly=True).start()
+        self.redis = self.store().start()
         self.sandbox = SandboxProcess("--latency", str(self.latency_s)).start()
         return self
 
@@ -78,6 +80,19 @@ class Fleet:
     def start_beat(self) -> None:
         """Start beat alone."""
         self.beat = self._start("workers.main", "beat", **self.worker_env)
+
+    def start_flower(self) -> None:
+        """Start the monitoring UI."""
+        self.flower = self._start("workers.main", "flower", AI_PROVIDER_FLOWER_PORT=str(free_port()), **self.worker_env)
+
+    def start_other(self, module: str, *arguments: str, **variables: str) -> subprocess.Popen[bytes]:
+        """Start any other process of the service."""
+        return self._start(module, *arguments, **variables)
+
+    @property
+    def children(self) -> list[subprocess.Popen[bytes]]:
+        """Return every process that was started, in that order."""
+        return list(self._children)
 
     def _ready(self) -> bool:
         try:

@@ -18,6 +18,7 @@ from api.cli.questions import read_questions
 from api.cli.sandbox import why_sandbox
 from api.cli.submit import answer_text, facts
 from api.cli.tally import Tally, percentile
+from infrastructure.core.addresses import http_url
 from infrastructure.core.config_core import load
 from infrastructure.core.config_core.trees import leaves
 
@@ -134,9 +135,9 @@ def test_taken_port_is_not_free(listener: socket.socket) -> None:
 
 
 def test_address_to_listen_on_becomes_a_url_to_reach() -> None:
-    assert reach.http_url("0.0.0.0", 1) == "http://127.0.0.1:1"
-    assert reach.http_url("::", 1) == "http://[::1]:1"
-    assert reach.http_url("192.0.2.1", 1) == "http://192.0.2.1:1"
+    assert http_url("0.0.0.0", 1) == "http://127.0.0.1:1"
+    assert http_url("::", 1) == "http://[::1]:1"
+    assert http_url("192.0.2.1", 1) == "http://192.0.2.1:1"
 
 
 def test_redis_that_never_answers_is_given_up_in_time_and_its_password_is_not_told(listener: socket.socket) -> None:

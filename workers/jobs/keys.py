@@ -35,6 +35,7 @@ script that ends the job. Whatever else has none is listed in `WITHOUT_EXPIRY`, 
                                      led, flights.kept_s       that waits, landed (the answer, packed): see
                                      once landed               providers/flights/scripts/flights.lua
     ringer                   string  2.4 heartbeats            the ringer's first look found ready jobs without a message
+    advised:{kind}:{digest}  string  1 h                       a process has said what is wrong with Redis: see redis_check
     slot:{task}              string  4/5 of its interval       an upkeep task ran a moment ago
     mq:*                     -       none: kombu's own         Celery's: lists of messages, bindings
     breaker:{provider}       hash    1 h after its last change breaker of a provider account, and what is left of its

@@ -16,6 +16,7 @@ from redis.exceptions import RedisError
 
 from infrastructure.core.logger_core import get_logger
 from workers.pool.hooks import hooks_of
+from workers.pool.silence import check_heard
 
 log = get_logger("ai-provider", "consumer")
 
@@ -85,8 +86,8 @@ class Consumer(StockConsumer):
         if self.event_dispatcher is not None:
             # A cold shutdown sends events from a signal handler, perhaps on top of a send that holds this very lock.
             self.event_dispatcher.mutex = threading.RLock()
-        self._show_life()
-        hub.call_repeatedly(hooks_of(self.app).liveness_s, self._show_life)
+        self._show_life(consuming=True)
+        hub.call_repeatedly(hooks_of(self.app).liveness_s, self._look)
 
     def on_send_event_buffered(self) -> None:  # type: ignore[override]  # the stub's answer is not Celery's
         """Send buffered events within 100 ms, where Celery sends them at the next tick: one publish for many tasks."""
@@ -106,10 +107,16 @@ class Consumer(StockConsumer):
 
     def _while_waiting(self) -> None:
         maybe_shutdown()
-        self._show_life()
+        self._show_life(consuming=False)
 
-    def _show_life(self) -> None:
-        path = hooks_of(self.app).liveness_file
+    def _look(self) -> None:
+        check_heard(self.connection)
+        self._show_life(consuming=True)
+
+    def _show_life(self, *, consuming: bool) -> None:
+        hooks = hooks_of(self.app)
+        hooks.show_life(consuming=consuming)
+        path = hooks.liveness_file
         if path is not None:
             try:
                 path.touch()

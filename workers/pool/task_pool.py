@@ -52,6 +52,7 @@ class TaskPool(BasePool):
         self._outbox: deque[tuple[Callable[..., object], tuple[Any, ...]]] = deque()
         self._woken = False
         self._draining = False
+        self._hurried = False
         self._last_resort = LastResort()
 
     @staticmethod
@@ -70,10 +71,18 @@ class TaskPool(BasePool):
             raise ImproperlyConfigured("expected a broker that Celery polls with its event loop (Redis), got another")
         self._hub.on_tick.add(self._settle)
         try:
-            self._loop.start(state.maybe_shutdown)
+            self._loop.start(self._while_starting)
         except BaseException:
             self._loop.stop()
             raise
+
+    def _while_starting(self) -> None:
+        self._hooks.show_life(consuming=False)
+        state.maybe_shutdown()
+
+    def hurry(self) -> None:
+        """Wait for nothing more in the shutdown: what runs is handed back now. Also from a signal handler."""
+        self._hurried = True
 
     def on_apply(  # type: ignore[override]  # the stub's None is what the base class does, not what it asks for
         self,
@@ -129,7 +138,7 @@ class TaskPool(BasePool):
         """
         self.on_close()
         if not self._wait(self._end_s() if state.should_terminate else self._hooks.drain_s):
-            log.warning("Drain deadline passed", context={"running": len(self._runs)})
+            log.warning("Drain is over, handing back what runs", context={"running": len(self._runs)})
             self._end_all()
         self._loop.stop()
         self._settle()
@@ -191,11 +200,12 @@ class TaskPool(BasePool):
             log.error("Bodies were left behind", context={"running": len(self._runs)})
 
     def _wait(self, within_s: float) -> bool:
-        """Wait until nothing runs, keeping acknowledgements and events going; False when time is up."""
-        deadline = time.monotonic() + within_s
+        """Wait until nothing runs, keeping acknowledgements and events going; False when time is up, or at `hurry`."""
+        deadline, hurried = time.monotonic() + within_s, self._hurried
         while self._runs:
-            if time.monotonic() > deadline:
+            if time.monotonic() > deadline or self._hurried != hurried:
                 return False
+            self._hooks.show_life(consuming=False)
             self._flush()
             time.sleep(_LOOK_S)
         self._flush()

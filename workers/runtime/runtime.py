@@ -138,6 +138,11 @@ class Runtime:
         self.log.info("Worker is ready", context={"owner": self.owner})
         self.events.publish(topics.WORKER_READY, {"owner": self.owner, "kind": self.owner.partition("@")[0]})
 
+    def lacks(self) -> tuple[str, ...]:
+        """Return what is missing to take jobs now."""
+        lease = () if self._lease.holds() else ("lease",)
+        return (*lease, "draining") if self.draining else lease
+
     async def drain(self) -> None:
         """Claim nothing more; what runs may end."""
         self.draining = True

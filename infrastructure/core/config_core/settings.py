@@ -53,6 +53,8 @@ class Service(Section):
     port: Port = 8005
     data_dir: str = ""
     """Where the embedded server's data and the HMAC secret live; empty: the user's data folder."""
+    hung_s: float = Field(60, ge=5, le=3_600)
+    """Without a sign of life for so long a process is held to be hung: `ai-provider up` starts it again, a probe fails."""
     hmac_secret: SecretStr | None = None
     """At least 32 characters; API keys are stored as their HMAC under it. Absent: a file in `data_dir`."""
 
@@ -129,7 +131,7 @@ class Worker(Section):
     drain_s: Seconds = 30
     """After SIGTERM: how long running jobs may take to end; the rest is handed back."""
     liveness_file: str = ""
-    """Touched every 5 s by a worker that is alive, for a supervisor's health check; empty: none."""
+    """Touched every second by a worker that is alive, for a supervisor's health check; empty: none."""
     soft_limit_s: int = Field(86_400, ge=1, le=31_536_000)
     hard_limit_s: int = Field(86_460, ge=1, le=31_536_000)
 

@@ -11,6 +11,7 @@ from urllib.parse import parse_qsl, urlsplit
 from pydantic import SecretStr
 
 from infrastructure.core.config_core.faults import Fault, did_you_mean
+from infrastructure.core.redis_sentinel.address import FORM, is_sentinel, parse
 
 HMAC_CHARACTERS = 32
 REDIS_OPTIONS = frozenset({
@@ -25,7 +26,7 @@ TLS_OPTIONS = frozenset({
 _OPTION = re.compile(r"[a-z_]{1,40}")
 _SCHEME = re.compile(r"[a-z][a-z0-9+.-]*")
 _DATABASE_FORMS = "an address: postgresql://[user:password@]host[:port]/name or the like"
-_FORMS = "redis://[user:password@]host[:port][/db], rediss://… or unix:///path"
+_FORMS = "redis://[user:password@]host[:port][/db], rediss://…, redis+sentinel://… or unix:///path"
 
 
 def faults(flat: Mapping[str, tuple[Any, str]]) -> Iterator[Fault]:
@@ -47,6 +48,8 @@ def hmac_fault(secret: str) -> str | None:
 
 def redis_fault(url: str) -> str | None:
     """Say why a text is no address of a Redis, None when it is one; without the text, which may hold a password."""
+    if is_sentinel(url):
+        return _sentinel_fault(url)
     try:
         parts = urlsplit(url)
         has_place = bool(parts.hostname) and parts.port != 0
@@ -61,6 +64,14 @@ def redis_fault(url: str) -> str | None:
         return "expected the number of a database behind the address's last /, got something else"
     known = REDIS_OPTIONS | TLS_OPTIONS if parts.scheme == "rediss" else REDIS_OPTIONS
     return next((_unknown(name, known) for name in options if name not in known), None)
+
+
+def _sentinel_fault(url: str) -> str | None:
+    try:
+        parse(url)
+    except ValueError as exc:
+        return f"expected {FORM}: {exc}"
+    return f"expected {FORM}" if any(map(str.isspace, url)) else None
 
 
 def database_fault(url: str) -> str | None:

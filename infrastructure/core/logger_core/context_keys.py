@@ -31,9 +31,9 @@ _NUMBERS = (
     "threshold_ms tokens value waiting will_failover window_s within_s workers dropped redacted"
 )
 _NAMES = (
-    "action before breaker cache cause causes class code config_version environment error error_type event event_name event_type "
+    "action before breaker cache check cause causes class code config_version environment error error_type event event_name event_type "
     "field from_provider instance kind layer level method mode model name new_version old_version operation outcome part pattern "
-    "provider providers queue reason removed service setting severity signal source state status step tags tier to_provider "
+    "provider providers queue reason removed role service setting severity signal source state status step tags tier to_provider "
     "topic version warning added changed"
 )
 _IDS = "batch_id cache_key call_id endpoint_id file_id job_id key_id message_id owner request_id service_id task_id tenant user_id"

@@ -5,6 +5,8 @@ from __future__ import annotations
 from types import MappingProxyType
 from typing import Final
 
+from infrastructure.core.logger_core.redis_advice import REDIS_ADVICE, REDIS_UNFIT
+
 AI_COMPLETION_SUCCESS: Final = "ai_completion_success"
 PROVIDER_FAILOVER: Final = "provider_failover"
 PROVIDER_COMPLETION_FAILED: Final = "Provider completion failed"
@@ -27,6 +29,8 @@ KNOWN_MESSAGES: Final = frozenset(
         PROVIDER_COMPLETION_FAILED,
         CACHE_HIT,
         PROVIDER_HEALTH_CHECK,
+        REDIS_UNFIT,
+        *REDIS_ADVICE.values(),
         *EVENT_MESSAGES,
         *EVENT_MESSAGES.values(),
     }

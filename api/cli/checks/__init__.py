@@ -1,0 +1,1 @@
+"""What `ai-provider check` looks at, a section each; nothing here changes anything."""
