@@ -157,6 +157,39 @@ class Job:
     cache: str | None = None
     attempts: tuple[Attempt, ...] = ()
     metadata: dict[str, str] = field(default_factory=dict)
+    retry_of: str | None = None
+    """The dead letter that this job is a retry of."""
+
+
+class What(StrEnum):
+    """What can happen to a job; the store keeps one letter of each."""
+
+    QUEUED = "queued"
+    """Submitted, or given back without harm: the delivery was not counted."""
+    IN_PROGRESS = "in_progress"
+    PUT_BACK = "put_back"
+    RESCUED = "rescued"
+    COMPLETED = "completed"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+    EXPIRED = "expired"
+
+    @property
+    def status(self) -> Status:
+        """Return the state that the job is in from then on."""
+        return Status.QUEUED if self in {What.PUT_BACK, What.RESCUED} else Status(self.value)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Happened:
+    """One thing that happened to a job: its number in the job's life (from 1), and the delivery that it is about."""
+
+    number: int
+    what: What
+    at_ms: int
+    delivery: int
+    until_ms: int | None = None
+    """When a job that was put back is due again."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -28,7 +28,7 @@ end
 
 -- The first write is one that a full Redis refuses: then nothing is written. What follows it is never refused.
 redis.call('HSET', name, 'state', 'queued', 'tenant', tenant, 'class', class, 'flow', flow, 'created', now,
-           'deadline', now + deadline_ms, unpack(ARGV, 10))
+           'deadline', now + deadline_ms, 'hist', history({}, 'q'), unpack(ARGV, 10))
 if digest ~= '' then
   redis.call('HSET', name, 'idem', digest)
   redis.call('SET', claim, id .. ':' .. body)

@@ -53,7 +53,7 @@ local function rescue(job)
   if job.deaths >= max_deaths then job.class = 'suspect' end
   redis.call('HSET', key('job', job.id), 'deaths', job.deaths)
   redis.call('PUBLISH', key('stop', job.owner), job.cnonce) -- in case it lives after all
-  requeue(job)
+  requeue(job, 'l')
   table.insert(rescued, job.id)
 end
 
