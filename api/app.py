@@ -17,7 +17,8 @@ from api.keys.auth import is_loopback
 from api.keys.keys import KeyStore
 from api.keys.secret import hmac_secret
 from api.reference import docs, openapi
-from api.routes import completion, fleet, health, infrastructure, jobs, providers
+from api.routes import completion, fleet, health, infrastructure, job_events, jobs, providers
+from api.streams import StreamPlaces
 from api.waiting import Waiters
 from infrastructure.core.asyncio_core import end_tasks
 from infrastructure.core.config_core import CoreConfig, Settings
@@ -63,7 +64,7 @@ def create_app(
     tracker, errors = front.observation.tracker, front.observation.errors
     app.add_middleware(Tracing, log=get_logger(settings.service.name, "http"), tracker=tracker, errors=errors)
     problems.install(app, errors)
-    for part in (completion, jobs, infrastructure, fleet, providers, health, docs):
+    for part in (completion, jobs, job_events, infrastructure, fleet, providers, health, docs):
         app.include_router(part.router)
     openapi.install(app)
     return app
@@ -122,6 +123,7 @@ def _front_door(settings: Settings, config: CoreConfig | None) -> FrontDoor:
         parts=parts,
         events=events,
         recent=recent,
+        streams=StreamPlaces(),
         directory=directory,
     )
 

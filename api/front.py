@@ -12,6 +12,7 @@ from starlette.types import Scope
 
 from api.events import RecentEvents
 from api.keys.keys import KeyStore
+from api.streams import StreamPlaces
 from api.waiting import Waiters
 from infrastructure.core.config_core import Settings
 from infrastructure.core.error_core import StoreUnavailable
@@ -49,6 +50,7 @@ class FrontDoor:
     parts: Registry
     events: EventBus
     recent: RecentEvents
+    streams: StreamPlaces
     directory: Directory
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from starlette.responses import Response
+
 from api.http.problems import MEDIA_TYPE, TYPE
 from api.reference import provider_examples
 from api.reference.provider_schemas import CostTable, ProviderHealthList, ProviderList
@@ -45,6 +47,7 @@ _HEADERS = {
     "Idempotency-Key": "1 to 255 printable characters: the same key and body make one job. The second answer carries "
     "`Idempotency-Replayed: true`; the same key with another body is refused.",
     "Prefer": "`wait=N`: hold the answer until the job ends, N (at most 60) seconds at the longest.",
+    "Last-Event-ID": "The id of the last event that was read: only what came after it is told.",
     "X-Request-Id": "Named in the log and in the answer; made up where it is missing.",
 }
 
@@ -99,7 +102,7 @@ SUBMIT: Document = {
         **problems(*_BODY, *_AUTH, *_STORE),
     },
     "openapi_extra": {
-        "parameters": [_header(name) for name in _HEADERS],
+        "parameters": [_header(name) for name in _HEADERS if name != "Last-Event-ID"],
         "requestBody": {
             "required": True,
             "content": {"application/json": {
@@ -129,6 +132,25 @@ CANCEL: Document = {
         **problems(error_core.JobNotFound, *_AUTH, *_STORE),
     },
 }
+_EVENT_STREAM = (
+    'retry: 2130\n\nid: 1\nevent: job.queued\ndata: {"job_id":"' + JOB_ID + '","status":"queued",'
+    '"at":"2026-01-05T12:00:00.000Z","delivery":0}\n\n'
+)
+JOB_EVENTS: Document = {
+    "tags": ["jobs"],
+    "response_class": Response,
+    "responses": {
+        200: {
+            "description": "`job.queued`, `job.in_progress`, `job.put_back` (with `until`), `job.rescued`, and at the end "
+            "`job.completed`, `job.failed`, `job.cancelled` or `job.expired` with the whole `job`. A comment every 15 s.",
+            "content": {"text/event-stream": {"schema": {"type": "string"}, "example": _EVENT_STREAM}},
+        },
+        204: {"description": "The job has ended, and the reader has its last event: there is nothing to connect for."},
+        **problems(error_core.JobNotFound, error_core.ValidationFailed, error_core.NotAcceptable,
+                   error_core.TooManyStreams, error_core.StreamsFull, *_AUTH, *_STORE),
+    },
+    "openapi_extra": {"parameters": [_header("Last-Event-ID")]},
+}  # fmt: skip
 _METRICS = {
     "logging": {"fleet": {}, "by_instance": {}},
     "configuration": {"fleet": {}, "by_instance": {}},
@@ -226,6 +248,7 @@ BY_ROUTE: dict[tuple[str, str], Document] = {
     ("get", "/api/v1/jobs/{job_id}"): READ,
     ("get", "/api/v1/jobs"): LIST,
     ("post", "/api/v1/jobs/{job_id}/cancel"): CANCEL,
+    ("get", "/api/v1/jobs/{job_id}/events"): JOB_EVENTS,
     ("get", "/api/v1/infrastructure/metrics"): METRICS,
     ("get", "/api/v1/queues"): QUEUES,
     ("get", "/api/v1/infrastructure/services"): SERVICES,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from workers.jobs.models import Happened, What
+from workers.jobs.models import Happened, Job, What
 
 LETTERS = {
     "q": What.QUEUED, "p": What.IN_PROGRESS, "a": What.PUT_BACK, "l": What.RESCUED,
@@ -28,3 +28,14 @@ def happened(value: bytes | None) -> tuple[Happened, ...]:
         for number, letter, at, delivery, until in _ENTRY.findall(value.decode("ascii"))
         if letter in LETTERS
     )
+
+
+def whole(job: Job, told: tuple[Happened, ...]) -> tuple[Happened, ...]:
+    """Return a job's history with its end, which is missing where an older version wrote it."""
+    if not job.status.terminal or (told and told[-1].what.status.terminal):
+        return told
+    number = told[-1].number + 1 if told else 1
+    end = Happened(
+        number=number, what=What(job.status.value), at_ms=job.finished_ms or job.created_ms, delivery=job.deliveries
+    )
+    return (*told, end)

@@ -119,7 +119,9 @@ class JobStore:
         with store_errors():
             values: list[Any] = await self._redis.hmget(keys.job(self._prefix, job_id), (*reading.FIELDS, "hist"))
         found = reading.job(job_id, values[:-1]) if values[0] else None
-        return (found, history.happened(values[-1])) if found and found.tenant == tenant else None
+        if not found or found.tenant != tenant:
+            return None
+        return found, history.whole(found, history.happened(values[-1]))
 
     async def cancel(self, job_id: str, *, tenant: str | None) -> Job | None:
         """End a job as cancelled and return it; one that has ended is returned as it is.
