@@ -21,6 +21,7 @@ from infrastructure.optional.container_core import Registry
 from infrastructure.optional.event_core import EventBus
 from infrastructure.optional.service_discovery import Directory
 from workers.jobs.bell import Bell
+from workers.jobs.store.dead_letters import DeadLetters
 from workers.jobs.store.job_store import JobStore
 
 T = TypeVar("T")
@@ -43,6 +44,7 @@ class FrontDoor:
     latest: Callable[[], Settings] | None = None
     redis: Redis
     store: JobStore
+    dead: DeadLetters
     keys: KeyStore
     waiters: Waiters
     bell: Bell

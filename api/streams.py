@@ -35,7 +35,9 @@ class StreamPlaces:
                 retry_after_s=RETRY_S,
             )
         if len(self) >= limits.streams:
-            raise StreamsFull(f"expected at most {limits.streams} event streams open, got another", retry_after_s=RETRY_S)
+            raise StreamsFull(
+                f"expected at most {limits.streams} event streams open, got another", retry_after_s=RETRY_S
+            )
         self._of_tenant[tenant] += 1
         try:
             yield

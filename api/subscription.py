@@ -142,7 +142,9 @@ class Subscription:
         while True:
             await self._changed.wait()
             self._changed.clear()
-            with contextlib.suppress(RedisError, OSError, TimeoutError):  # then the connection ends, and all is told anew
+            with contextlib.suppress(
+                RedisError, OSError, TimeoutError
+            ):  # then the connection ends, and all is told anew
                 await self._tell()
 
     async def _tell(self) -> None:

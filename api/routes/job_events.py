@@ -14,7 +14,8 @@ from api.job_events import History, JobEvents, starting_point
 from api.keys.auth import principal
 from api.keys.keys import Principal
 from api.reference import documents
-from infrastructure.core.error_core import JobNotFound, NotAcceptable
+from api.routes.jobs import not_found
+from infrastructure.core.error_core import NotAcceptable
 from workers.jobs.ids import is_job_id
 
 router = APIRouter()
@@ -36,7 +37,7 @@ async def job_events(request: Request, job_id: str, caller: Caller) -> Response:
 
     found = await read() if is_job_id(job_id) else None
     if found is None:
-        raise JobNotFound("there is no such job among yours; ids are job_ and 32 hex digits, and ended jobs expire")
+        raise not_found()
     job, happened = found
     if job.status.terminal and happened and starting_point(after, happened) == happened[-1].number:
         return Response(status_code=204, headers=HEADERS)  # a browser stops connecting again at this, and only at this

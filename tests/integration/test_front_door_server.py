@@ -126,7 +126,7 @@ async def test_a_header_or_trailer_without_end_is_cut_off(port: int, start: byte
 async def test_a_reader_that_takes_nothing_is_cut_off(port: int) -> None:
     with socket.socket() as stuck:
         stuck.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
-        stuck.setblocking(False)
+        stuck.settimeout(0)
         loop = asyncio.get_running_loop()
         await loop.sock_connect(stuck, ("127.0.0.1", port))
         await loop.sock_sendall(stuck, b"GET /endless HTTP/1.1\r\nHost: a\r\n\r\n")

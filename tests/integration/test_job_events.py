@@ -18,11 +18,11 @@ import redis.asyncio as aioredis
 from infrastructure.core.redis_core import connect
 from tests.support.events import Reader, reading
 from tests.support.front_door import FrontDoorProcess
-from tests.support.jobs import claimed, let_die, must_claim, new_job, nonce, submitted, success
+from tests.support.jobs import claimed, let_die, members, must_claim, new_job, nonce, submitted, success
 from tests.support.redis_server import RedisServer
 from tests.support.waiting import eventually, wait_for
 from workers.jobs.codec import pack
-from workers.jobs.models import Outcome, Status
+from workers.jobs.models import Fence, Outcome, Status
 from workers.jobs.store.job_store import JobStore
 
 pytestmark = pytest.mark.anyio
@@ -39,7 +39,9 @@ def server() -> Iterator[RedisServer]:
 
 @pytest.fixture(scope="module")
 def front(server: RedisServer) -> Iterator[FrontDoorProcess]:
-    front = FrontDoorProcess(server.url, AI_PROVIDER_LIMITS_STREAMS="400", AI_PROVIDER_LIMITS_TENANT_STREAMS="300").start()
+    front = FrontDoorProcess(
+        server.url, AI_PROVIDER_LIMITS_STREAMS="400", AI_PROVIDER_LIMITS_TENANT_STREAMS="300"
+    ).start()
     wait_for(lambda: front.answers("/health/ready"), within_s=30)
     yield front
     front.remove()
@@ -70,24 +72,26 @@ async def live_to(store: JobStore, redis: aioredis.Redis, job_id: str, steps: in
     found = await store.history(job_id, tenant="default")
     assert found is not None
     for step in range(len(found[1]), steps):
-        claim = await held(store, redis)
+        fence = await held(store, redis)
         match LIFE[step]:
             case "job.in_progress":
                 await store.promote()
                 await must_claim(store)
             case "job.put_back":
-                await store.put_back(claim, delay_ms=0)
+                assert fence
+                await store.put_back(fence, delay_ms=0)
             case "job.rescued":
                 await let_die(redis)
                 await store.sweep()
             case "job.completed":
-                await store.complete(claim, success(), nonce=nonce())
+                assert fence
+                await store.complete(fence, success(), nonce=nonce())
 
 
-async def held(store: JobStore, redis: aioredis.Redis) -> object:
+async def held(store: JobStore, redis: aioredis.Redis) -> Fence | None:
     """Return the fence of what the worker has, as a claim sent again brings it."""
-    claims = await redis.hkeys("aip:owner:w1:jobs")
-    again = await store.claim("w1", nonce=claims[0].decode(), classes=()) if claims else None
+    claims = members(await redis.hkeys("aip:owner:w1:jobs"))
+    again = await store.claim("w1", nonce=claims[0], classes=()) if claims else None
     return again.fence if again else None
 
 
@@ -220,14 +224,13 @@ async def test_listeners_read_only_when_something_happened(
         assert await hmgets() <= read + 5
 
 
-async def test_another_tenant_s_events_are_not_there(front: FrontDoorProcess, redis: aioredis.Redis) -> None:
+async def test_another_tenant_s_events_are_not_there(client: httpx.AsyncClient, store: JobStore) -> None:
     # Without any key every caller is the tenant default.
-    store = JobStore(redis)
     [job_id] = await submitted(store, tenant="acme")
     for path in (job_id, UNKNOWN, "job_1"):
-        response = httpx.get(f"{front.url}/api/v1/jobs/{path}/events")
+        response = await client.get(f"/api/v1/jobs/{path}/events")
         assert (response.status_code, response.json()["code"]) == (404, "job_not_found")
-        assert response.json()["detail"] == httpx.get(f"{front.url}/api/v1/jobs/{UNKNOWN}").json()["detail"]
+        assert response.json()["detail"] == (await client.get(f"/api/v1/jobs/{UNKNOWN}")).json()["detail"]
 
 
 async def test_what_is_asked_for_wrongly_is_told(
@@ -245,7 +248,7 @@ async def test_what_is_asked_for_wrongly_is_told(
     assert head.headers["content-type"].startswith("text/event-stream")
     assert (await client.head(f"/api/v1/jobs/{UNKNOWN}/events")).status_code == 404
     assert (await client.post(place)).status_code == 405
-    async with reading(client, job_id, accept="text/event-stream", **{"last-event-id": ""}) as reader:
+    async with reading(client, job_id, accept="text/event-stream", last_event_id="") as reader:
         await reader.until("job.queued")
 
 
@@ -287,10 +290,10 @@ async def test_readers_that_come_and_go_leave_nothing_behind(
 
     def files() -> int:
         assert front.process is not None
-        return len(os.listdir(f"/proc/{front.process.pid}/fd"))
+        return len(list(Path(f"/proc/{front.process.pid}/fd").iterdir()))
 
-    async def channels() -> list[bytes]:
-        return list(await redis.pubsub_channels("aip:moved:*"))
+    async def watched_now(count: int) -> bool:
+        return len(await redis.pubsub_channels("aip:moved:*")) == count
 
     async def round_of_readers() -> None:
         limits = httpx.Limits(max_connections=None)
@@ -300,18 +303,14 @@ async def test_readers_that_come_and_go_leave_nothing_behind(
         ):
             readers = await asyncio.gather(*(stack.enter_async_context(reading(client, job_id)) for job_id in ids))
             await asyncio.gather(*(reader.until("job.queued") for reader in readers))
-            await eventually(lambda: channels_are(channels, 200))
-        await eventually(lambda: channels_are(channels, 0))
+            await eventually(lambda: watched_now(200))
+        await eventually(lambda: watched_now(0))
 
     await round_of_readers()  # after which it holds all connections to Redis that it may
     before = files()
     for _ in range(2):
         await round_of_readers()
     await eventually(lambda: files() <= before, what="connections are closed")
-
-
-async def channels_are(channels: object, count: int) -> bool:
-    return len(await channels()) == count  # type: ignore[operator]
 
 
 async def test_a_reader_that_takes_nothing_holds_up_nobody(

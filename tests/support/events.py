@@ -88,7 +88,10 @@ async def reading(
 ) -> AsyncIterator[Reader]:
     """Read a job's events while the block runs; its head has come when the block begins."""
     reader = Reader()
-    sent = {**headers, **({} if after is None else {"Last-Event-ID": str(after)})}
+    sent = {
+        **{name.replace("_", "-"): value for name, value in headers.items()},
+        **({} if after is None else {"Last-Event-ID": str(after)}),
+    }
     task = asyncio.create_task(read_into(reader, client, f"/api/v1/jobs/{job_id}/events", sent))
     try:
         await eventually(lambda: reader.status or task.done())

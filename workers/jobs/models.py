@@ -210,6 +210,35 @@ class Page:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class DeadLetter:
+    """A job that killed every worker that ran it. `left_ms`: for so long it is kept, and can be retried."""
+
+    job: Job
+    deaths: int
+    left_ms: int
+    retried_as: str | None
+    """The job that is its retry."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeadPage:
+    """A part of the list of dead letters. `next` is what to go on behind, None when there is no more."""
+
+    letters: tuple[DeadLetter, ...]
+    has_more: bool
+    next: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Retried:
+    """What the retry of a dead letter led to: a new job, or the one that was made of it before."""
+
+    job_id: str
+    tenant: str
+    created: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Swept:
     """What a sweep did: ids back in line, ids of new dead letters, and for how long sweeps have gone on without a gap.
 
