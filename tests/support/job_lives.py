@@ -59,9 +59,11 @@ def audit_dead(client: Any, prefix: str, jobs: Mapping[str, Hash]) -> list[str]:
         (name.decode().split(":", 2)[2], member.decode())
         for name in client.scan_iter(f"{prefix}:dead:*")
         for member in client.zrange(name, 0, -1)
+        if member.decode() in jobs
     }
     own = {(jobs[job_id]["tenant"].decode(), job_id) for job_id in poisoned}
     wrong += [f"{job_id} is not as it should be in the dead letters of {tenant}" for tenant, job_id in own ^ by_tenant]
     retries = {(job["retry_of"].decode(), job_id) for job_id, job in jobs.items() if "retry_of" in job}
     retried = {(job_id, job["retried"].decode()) for job_id, job in jobs.items() if "retried" in job}
-    return wrong + [f"{old} and its retry {new} do not know each other" for old, new in retries ^ retried]
+    strangers = {pair for pair in retries ^ retried if set(pair) <= jobs.keys()}
+    return wrong + [f"{old} and its retry {new} do not know each other" for old, new in strangers]
