@@ -17,7 +17,8 @@ from api.keys.auth import is_loopback
 from api.keys.keys import KeyStore
 from api.keys.secret import hmac_secret
 from api.reference import docs, openapi
-from api.routes import completion, fleet, health, infrastructure, jobs, providers
+from api.routes import completion, dead, fleet, health, infrastructure, job_events, jobs, providers
+from api.streams import StreamPlaces
 from api.waiting import Waiters
 from infrastructure.core.asyncio_core import end_tasks
 from infrastructure.core.config_core import CoreConfig, Settings
@@ -31,6 +32,7 @@ from infrastructure.optional.event_core import EventBus
 from infrastructure.optional.service_discovery import Directory, Registration, own_description
 from workers.jobs.bell import Bell
 from workers.jobs.config_events import announced
+from workers.jobs.store.dead_letters import DeadLetters
 from workers.jobs.store.job_store import JobStore
 
 GUARD_S = 1.0
@@ -63,7 +65,7 @@ def create_app(
     tracker, errors = front.observation.tracker, front.observation.errors
     app.add_middleware(Tracing, log=get_logger(settings.service.name, "http"), tracker=tracker, errors=errors)
     problems.install(app, errors)
-    for part in (completion, jobs, infrastructure, fleet, providers, health, docs):
+    for part in (completion, jobs, job_events, dead, infrastructure, fleet, providers, health, docs):
         app.include_router(part.router)
     openapi.install(app)
     return app
@@ -115,6 +117,7 @@ def _front_door(settings: Settings, config: CoreConfig | None) -> FrontDoor:
         latest=None if config is None else lambda: config.settings,
         redis=redis,
         store=JobStore(redis, prefix=prefix, result_ttl_s=settings.jobs.result_ttl_s),
+        dead=DeadLetters(redis, prefix=prefix, result_ttl_s=settings.jobs.result_ttl_s),
         keys=keys,
         waiters=waiters,
         bell=bell,
@@ -122,6 +125,7 @@ def _front_door(settings: Settings, config: CoreConfig | None) -> FrontDoor:
         parts=parts,
         events=events,
         recent=recent,
+        streams=StreamPlaces(),
         directory=directory,
     )
 

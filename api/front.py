@@ -12,6 +12,7 @@ from starlette.types import Scope
 
 from api.events import RecentEvents
 from api.keys.keys import KeyStore
+from api.streams import StreamPlaces
 from api.waiting import Waiters
 from infrastructure.core.config_core import Settings
 from infrastructure.core.error_core import StoreUnavailable
@@ -20,6 +21,7 @@ from infrastructure.optional.container_core import Registry
 from infrastructure.optional.event_core import EventBus
 from infrastructure.optional.service_discovery import Directory
 from workers.jobs.bell import Bell
+from workers.jobs.store.dead_letters import DeadLetters
 from workers.jobs.store.job_store import JobStore
 
 T = TypeVar("T")
@@ -42,6 +44,7 @@ class FrontDoor:
     latest: Callable[[], Settings] | None = None
     redis: Redis
     store: JobStore
+    dead: DeadLetters
     keys: KeyStore
     waiters: Waiters
     bell: Bell
@@ -49,6 +52,7 @@ class FrontDoor:
     parts: Registry
     events: EventBus
     recent: RecentEvents
+    streams: StreamPlaces
     directory: Directory
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import orjson
 from starlette.responses import Response
 
-from workers.jobs.models import Attempt, Job, rfc3339
+from workers.jobs.models import Attempt, DeadLetter, Job, rfc3339
 
 
 def job_json(job: Job, *, brief: bool = False) -> dict[str, Any]:
@@ -29,10 +29,31 @@ def job_json(job: Job, *, brief: bool = False) -> dict[str, Any]:
         "cache": job.cache,
         "attempts": [_attempt(attempt) for attempt in job.attempts],
         "metadata": job.metadata,
+        "retry_of": job.retry_of,
     }
     if brief:
         del shown["result"]
     return shown
+
+
+def dead_letter_json(letter: DeadLetter) -> dict[str, Any]:
+    """Return a dead letter's JSON: what an operator needs, and nothing that its tenant wrote."""
+    job = letter.job
+    return {
+        "id": job.id,
+        "object": "dead_letter",
+        "tenant": job.tenant,
+        "model": job.model,
+        "created_at": rfc3339(job.created_ms),
+        "finished_at": rfc3339(job.finished_ms),
+        "error": None if job.error is None else {"code": job.error[0], "message": job.error[1]},
+        "deliveries": job.deliveries,
+        "deaths": letter.deaths,
+        "attempts": [_attempt(attempt) for attempt in job.attempts],
+        "kept_for_s": letter.left_ms / 1000,
+        "retry_of": job.retry_of,
+        "retried_as": letter.retried_as,
+    }
 
 
 def answer(content: Any, *, status: int = 200, headers: dict[str, str] | None = None) -> Response:

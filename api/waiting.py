@@ -1,27 +1,24 @@
-"""Waiting for jobs to end: one subscription for the whole process, any number of waiters, no polling."""
+"""Waiting for jobs to end or to move: one subscription for the whole process, any number of waiters, no polling."""
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 from redis.asyncio import Redis
-from redis.exceptions import RedisError
 from starlette.requests import ClientDisconnect
 from starlette.types import Receive
 
+from api.subscription import Subscription
 from infrastructure.core.asyncio_core import end_tasks
-from infrastructure.core.logger_core import CoreLogger, where
+from infrastructure.core.logger_core import CoreLogger
+from workers.jobs import keys
 from workers.jobs.models import Job
 
 T = TypeVar("T")
 Read = Callable[[], Awaitable[Job | None]]
-
-IDLE_S = 10.0  # after this much silence the server is asked whether it is there
-MAX_SILENCES = 2
-FIRST_PAUSE_S, LAST_PAUSE_S = 0.05, 1.0
 
 
 class Waiters:
@@ -32,52 +29,41 @@ class Waiters:
     """
 
     def __init__(self, redis: Redis, *, prefix: str, log: CoreLogger) -> None:
-        self._redis = redis
-        self._channel = f"{prefix}:done"
-        self._log = log
+        self._prefix = prefix
         self._waiting: dict[str, set[asyncio.Event]] = {}
-        self._task: asyncio.Task[None] | None = None
-        self._closing = False
-        self.listening = False
+        self.subscription = Subscription(redis, channel=keys.done(prefix), listener=self._hear, log=log)
+        self.closing = False
+        """Whoever waits or streams is to come to an end: the process stops."""
 
     def __len__(self) -> int:
         return sum(len(events) for events in self._waiting.values())
 
+    @property
+    def listening(self) -> bool:
+        """Say whether ends are heard now."""
+        return self.subscription.listening
+
     def start(self) -> None:
         """Subscribe, in the background, for as long as the process lives."""
-        self._closing = False
-        self._task = asyncio.create_task(self._listen_for_ever(), name="waiters")
+        self.closing = False
+        self.subscription.start()
 
     async def stop(self) -> None:
         """Send everybody home and end the subscription."""
         self.release()
-        task, self._task = self._task, None
-        if task is not None:
-            task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await task
+        await self.subscription.stop()
 
     def ping(self) -> None:
-        """Say by an exception that ends are not heard now.
-
-        Raises:
-            ConnectionError: there is no subscription, which comes back with Redis.
-        """
-        if not self.listening:
-            raise ConnectionError("expected a subscription to the ends of jobs, got none")
+        """Say by an exception that ends are not heard now (ConnectionError)."""
+        self.subscription.ping()
 
     def lives(self) -> None:
-        """Say by an exception that the subscription will not come back by itself.
-
-        Raises:
-            RuntimeError: it was not started, or its task has ended.
-        """
-        if self._task is None or self._task.done():
-            raise RuntimeError("expected the subscription's task to go on, got its end")
+        """Say by an exception that the subscription will not come back by itself (RuntimeError)."""
+        self.subscription.lives()
 
     def release(self) -> None:
         """Let every waiter, now and from now on, come back at once with the job as it is."""
-        self._closing = True
+        self.closing = True
         self._wake_all()
 
     async def until_done(self, job_id: str, read: Read, *, timeout_s: float) -> Job | None:
@@ -94,11 +80,26 @@ class Waiters:
         finally:
             self._forget(job_id, wake)
 
+    @contextmanager
+    def watching(self, job_id: str) -> Iterator[asyncio.Event]:
+        """Give what is set whenever something happened to the job, its end included, or may have while nobody heard."""
+        wake = asyncio.Event()
+
+        def moved(_: bytes | None) -> None:
+            wake.set()
+
+        self._waiting.setdefault(job_id, set()).add(wake)
+        try:
+            with self.subscription.heard(keys.moved(self._prefix, job_id), moved):
+                yield wake
+        finally:
+            self._forget(job_id, wake)
+
     async def _until_done(self, wake: asyncio.Event, read: Read) -> Job | None:
         while True:
             wake.clear()
             job = await read()
-            if job is None or job.status.terminal or self._closing:
+            if job is None or job.status.terminal or self.closing:
                 return job
             await wake.wait()
 
@@ -113,41 +114,12 @@ class Waiters:
             for event in events:
                 event.set()
 
-    async def _listen_for_ever(self) -> None:
-        pause = FIRST_PAUSE_S
-        while True:
-            try:
-                await self._listen()
-            except (RedisError, OSError, TimeoutError) as exc:
-                if self.listening or pause == FIRST_PAUSE_S:
-                    self._log.warning("Subscription lost, trying again", context=where(exc))
-                pause = FIRST_PAUSE_S if self.listening else min(2 * pause, LAST_PAUSE_S)
-            finally:
-                self.listening = False
-            await asyncio.sleep(pause)
-
-    async def _listen(self) -> None:
-        """Hear until the connection fails; the first thing heard is the subscription itself."""
-        await self._redis.ping()  # a server that is still loading its data would accept the subscription
-        async with self._redis.pubsub() as pubsub:
-            await pubsub.subscribe(self._channel)
-            silences = 0
-            while silences <= MAX_SILENCES:
-                message = await pubsub.get_message(timeout=IDLE_S)
-                silences = 0 if message else silences + 1
-                if message:
-                    self._hear(message)
-                else:
-                    await pubsub.ping("there")
-        raise TimeoutError
-
-    def _hear(self, message: dict[str, Any]) -> None:
-        if message["type"] == "message":
-            for event in self._waiting.get(message["data"].decode("ascii", "replace"), ()):
-                event.set()
-        elif message["type"] == "subscribe":  # the first, or a silent reconnection of redis-py
-            self.listening = True
+    def _hear(self, job_id: bytes | None) -> None:
+        if job_id is None:
             self._wake_all()
+        else:
+            for event in self._waiting.get(job_id.decode("ascii", "replace"), ()):
+                event.set()
 
 
 async def while_connected(receive: Receive, work: Coroutine[Any, Any, T]) -> T:

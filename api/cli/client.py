@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import TracebackType
 from typing import Any, Self
 
@@ -101,6 +103,40 @@ class Client:
         return self._ask(
             "GET", "/api/v1/jobs", params={name: value for name, value in params.items() if value is not None}
         )
+
+    def dead(self, *, limit: int, after: str | None) -> dict[str, Any]:
+        """Return a page of dead letters, the latest first."""
+        params = {"limit": limit, **({} if after is None else {"after": after})}
+        return self._ask("GET", "/api/v1/dead", params=params)
+
+    def retry(self, job_id: str) -> Job:
+        """Retry a dead letter; return the new job."""
+        return self._ask("POST", f"/api/v1/jobs/{_segment(job_id)}/retry")
+
+    @contextmanager
+    def events(self, job_id: str, *, after: int, silence_s: float) -> Iterator[httpx.Response]:
+        """Give the answer that streams a job's events behind a number; between two lines it may be silent for so long.
+
+        Raises:
+            httpx.HTTPError: the connection failed, before or within the block.
+        """
+        headers = {"Accept": "text/event-stream", "Last-Event-ID": str(after)}
+        timeout = httpx.Timeout(TIMEOUT_S, read=silence_s)
+        path = f"/api/v1/jobs/{_segment(job_id)}/events"
+        with self._http.stream("GET", path, headers=headers, timeout=timeout) as answer:
+            yield answer
+
+    def lines(self, answer: httpx.Response) -> Iterator[str]:
+        """Return the lines of an answer that streams events.
+
+        Raises:
+            CommandFailed: it is a problem, or nothing that this service says.
+        """
+        if answer.is_success and answer.headers.get("content-type", "").startswith("text/event-stream"):
+            return answer.iter_lines()
+        answer.read()
+        _content(answer, _shown(self.url))
+        raise CommandFailed(f"what answers at {_shown(self.url)} is not this service")
 
     def providers(self) -> dict[str, Any]:
         """Return the table of providers."""

@@ -131,7 +131,9 @@ def submit(
     raise typer.Exit(command.run(wanted))
 
 
-jobs = typer.Typer(help="List, show and cancel jobs.", invoke_without_command=True, rich_markup_mode=STYLE)
+jobs = typer.Typer(
+    help="List, show, watch, cancel and retry jobs.", invoke_without_command=True, rich_markup_mode=STYLE
+)
 app.add_typer(jobs, name="jobs")
 
 
@@ -145,7 +147,7 @@ def jobs_default(
     url: Url = None,
     as_json: Json = False,
 ) -> None:
-    """List, show and cancel jobs; without a command: list."""
+    """List, show, watch, cancel and retry jobs; without a command: list."""
     if context.invoked_subcommand is None:
         jobs_list(status=status, limit=limit, after=after, url=url, as_json=as_json)
 
@@ -174,6 +176,35 @@ def jobs_cancel(job_id: JobId, *, url: Url = None, as_json: Json = False) -> Non
     from api.cli import jobs as command
 
     command.cancel(job_id, url=url, as_json=as_json)
+
+
+@jobs.command("watch")
+def jobs_watch(job_id: JobId, *, url: Url = None, as_json: Json = False) -> None:
+    """Write what happens to a job, line by line until it ends; with exit status 1 when it did not complete."""
+    from api.cli import watch as command
+
+    raise typer.Exit(command.run(job_id, url=url, as_json=as_json))
+
+
+@jobs.command("dead")
+def jobs_dead(
+    *,
+    retry: Annotated[str | None, typer.Option(metavar="ID", help="Retry this dead letter, as a new job.")] = None,
+    retry_all: Annotated[bool, typer.Option("--retry-all", help="Retry all that were not retried yet.")] = False,
+    limit: Limit = 20,
+    after: After = None,
+    url: Url = None,
+    as_json: Json = False,
+) -> None:
+    """List dead letters: jobs that killed each worker that ran them; or retry them, each alone with no other job."""
+    from api.cli import dead as command
+
+    if retry is not None:
+        command.retry(retry, url=url, as_json=as_json)
+    elif retry_all:
+        command.retry_all(url=url, as_json=as_json)
+    else:
+        command.list_dead(url=url, limit=limit, after=after, as_json=as_json)
 
 
 @app.command()

@@ -1,4 +1,4 @@
-"""What a caller asks for in headers: how long to wait, under which key to do a thing once, whether an old answer will do."""
+"""What a caller asks for in headers: how long to wait, under which key to do a thing once, from where on."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ Headers = Iterable[tuple[bytes, bytes]]
 MAX_KEY = 255
 _PREFERENCE = re.compile(r'\s*wait\s*=\s*"?([^";]*?)"?\s*(?:;.*)?\Z', re.IGNORECASE)
 _SECONDS = re.compile(r"[0-9]{1,6}\Z")
+_EVENT_ID = re.compile(r"[0-9]{0,15}\Z")
 
 
 def preferred_wait(headers: Headers, *, limit_s: float) -> int | None:
@@ -70,3 +71,28 @@ def idempotency(headers: Headers, body: Any) -> tuple[str, str] | None:
         raise field_error("Idempotency-Key", f"expected one key of 1 to {MAX_KEY} printable ASCII characters")
     canonical = orjson.dumps(body, option=orjson.OPT_SORT_KEYS)
     return hashlib.sha256(keys[0]).hexdigest(), hashlib.sha256(canonical).hexdigest()
+
+
+def last_event_id(headers: Headers) -> int:
+    """Return the number in `Last-Event-ID`: of the last event that the reader has; 0 where it has none.
+
+    Raises:
+        ValidationFailed: it is none of our numbers.
+    """
+    given = [value.decode("latin-1").strip() for name, value in headers if name == b"last-event-id"]
+    if len(given) > 1 or (given and not _EVENT_ID.match(given[0])):
+        raise field_error("Last-Event-ID", "expected one whole number, as the events' ids are")
+    return int(given[0] or 0) if given else 0
+
+
+def accepts(headers: Headers, media_type: str) -> bool:
+    """Say whether `Accept` (RFC 9110) allows a media type; without it everything is allowed."""
+    ranges = [one for name, value in headers if name == b"accept" for one in value.decode("latin-1").lower().split(",")]
+    allowed = {media_type, f"{media_type.partition('/')[0]}/*", "*/*"}
+    return not any(one.strip() for one in ranges) or any(
+        found[0].strip() in allowed and not _refused(found[1:]) for found in (one.split(";") for one in ranges)
+    )
+
+
+def _refused(parameters: list[str]) -> bool:
+    return any(re.fullmatch(r"\s*q\s*=\s*0(\.0*)?\s*", one) for one in parameters)

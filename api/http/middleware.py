@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import secrets
 import time
+from contextlib import ExitStack
 from itertools import count
 
 from starlette.requests import ClientDisconnect
@@ -45,17 +46,21 @@ class Tracing:
             return
         trace = scope[KEY] = Trace(_request_id(scope) or f"req_{self._process}{next(self._count):08x}")
         header = (b"x-request-id", trace.request_id.encode("ascii"))
-        started = time.perf_counter()
+        started, measured = time.perf_counter(), ExitStack()
 
         async def traced(message: Message) -> None:
             if message["type"] == "http.response.start":
                 trace.status = message["status"]
+                if trace.streams:
+                    measured.close()
                 message["headers"] = [*message.get("headers", ()), header]
             await send(message)
 
         with bound_contextvars(request_id=trace.request_id, tenant=None, job_id=None):  # bound where they become known
             try:
-                with self._tracker.track_operation(REQUEST):
+                with measured:
+                    measured.enter_context(self._tracker.track_operation(REQUEST))
+                    measured.callback(self._count_route, scope, trace, started)
                     await self._served(scope, receive, traced)
             finally:
                 self._tell(scope, trace, 1_000 * (time.perf_counter() - started))
@@ -72,11 +77,17 @@ class Tracing:
             if not trace.status:
                 await render(InternalError(INTERNAL_HTTP_MESSAGE), trace.request_id)(scope, receive, send)
 
-    def _tell(self, scope: Scope, trace: Trace, duration_ms: float) -> None:
-        route = getattr(scope.get("route"), "path", "-")
+    def _count_route(self, scope: Scope, trace: Trace, started: float) -> None:
         error = f"http_{trace.status}" if trace.status >= DEFECT else None
-        self._tracker.track_operation(named(REQUEST, f"{scope['method']}.{route}"), duration_ms, error=error)
-        self._log.log_request(scope["method"], route, trace.status, round(duration_ms, 2))
+        duration_ms = 1_000 * (time.perf_counter() - started)
+        self._tracker.track_operation(named(REQUEST, f"{scope['method']}.{_route(scope)}"), duration_ms, error=error)
+
+    def _tell(self, scope: Scope, trace: Trace, duration_ms: float) -> None:
+        self._log.log_request(scope["method"], _route(scope), trace.status, round(duration_ms, 2))
+
+
+def _route(scope: Scope) -> str:
+    return str(getattr(scope.get("route"), "path", "-"))
 
 
 def _request_id(scope: Scope) -> str | None:

@@ -16,6 +16,7 @@ GRACE_S = 4
 KEEP_ALIVE_S = 65  # longer than the longest wait, so that a client's pool keeps its connection
 HEAD_S = 15.0
 HEAD_BYTES = 65_536
+STUCK_S = 60.0  # a reader that takes nothing of what waits for it
 
 
 class HeadTooLong(Exception):
@@ -28,6 +29,7 @@ class BoundedProtocol(HttpToolsProtocol):
     _head_bytes = 0
     _loose_bytes = 0
     _head_timer: asyncio.TimerHandle | None = None
+    _stuck_timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Start the clock for the first head."""
@@ -35,8 +37,9 @@ class BoundedProtocol(HttpToolsProtocol):
         self._head_timer = self.loop.call_later(HEAD_S, transport.close)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Stop the clock."""
+        """Stop the clocks."""
         self._stop_timer()
+        self._stop_stuck_timer()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -83,6 +86,22 @@ class BoundedProtocol(HttpToolsProtocol):
         self._loose_bytes = 0
         self._stop_timer()
         super().on_headers_complete()
+
+    def pause_writing(self) -> None:
+        """Give a reader that is behind a minute to take something."""
+        super().pause_writing()
+        self._stop_stuck_timer()
+        self._stuck_timer = self.loop.call_later(STUCK_S, self.transport.abort)
+
+    def resume_writing(self) -> None:
+        """Let a reader that has caught up go on."""
+        super().resume_writing()
+        self._stop_stuck_timer()
+
+    def _stop_stuck_timer(self) -> None:
+        if self._stuck_timer is not None:
+            self._stuck_timer.cancel()
+            self._stuck_timer = None
 
     def _count(self, length: int) -> None:
         self._head_bytes += length

@@ -15,6 +15,8 @@ class Trace:
 
     request_id: str
     status: int = 0
+    streams: bool = False
+    """Its answer goes on for minutes by design: what is measured is the time to its first byte."""
 
 
 def trace_of(scope: Scope) -> Trace:

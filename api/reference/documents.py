@@ -4,10 +4,22 @@ from __future__ import annotations
 
 from typing import Any
 
+from starlette.responses import Response
+
 from api.http.problems import MEDIA_TYPE, TYPE
 from api.reference import provider_examples
 from api.reference.provider_schemas import CostTable, ProviderHealthList, ProviderList
-from api.reference.schemas import EventList, FleetMetrics, Health, JobPage, JobView, QueueList, Ready, ServiceList
+from api.reference.schemas import (
+    DeadLetterPage,
+    EventList,
+    FleetMetrics,
+    Health,
+    JobPage,
+    JobView,
+    QueueList,
+    Ready,
+    ServiceList,
+)
 from infrastructure.core import error_core
 from infrastructure.core.error_core import ServiceError
 
@@ -24,7 +36,7 @@ QUEUED: Document = {
     "id": JOB_ID, "object": "job", "status": "queued", "model": "default",
     "created_at": "2026-01-05T12:00:00.000Z", "started_at": None, "finished_at": None,
     "result": None, "error": None, "usage": None, "cost_usd": None, "saved_usd": None, "saved_ms": None, "cache": None,
-    "attempts": [], "metadata": {"run": "42"},
+    "attempts": [], "metadata": {"run": "42"}, "retry_of": None,
 }  # fmt: skip
 _USAGE = {"prompt_tokens": 14, "completion_tokens": 7, "total_tokens": 21}
 _MESSAGE = {"role": "assistant", "content": "The capital of France is Paris."}
@@ -45,6 +57,7 @@ _HEADERS = {
     "Idempotency-Key": "1 to 255 printable characters: the same key and body make one job. The second answer carries "
     "`Idempotency-Replayed: true`; the same key with another body is refused.",
     "Prefer": "`wait=N`: hold the answer until the job ends, N (at most 60) seconds at the longest.",
+    "Last-Event-ID": "The id of the last event that was read: only what came after it is told.",
     "X-Request-Id": "Named in the log and in the answer; made up where it is missing.",
 }
 
@@ -99,7 +112,7 @@ SUBMIT: Document = {
         **problems(*_BODY, *_AUTH, *_STORE),
     },
     "openapi_extra": {
-        "parameters": [_header(name) for name in _HEADERS],
+        "parameters": [_header(name) for name in _HEADERS if name != "Last-Event-ID"],
         "requestBody": {
             "required": True,
             "content": {"application/json": {
@@ -129,6 +142,50 @@ CANCEL: Document = {
         **problems(error_core.JobNotFound, *_AUTH, *_STORE),
     },
 }
+_DEAD_LETTER = {
+    "id": JOB_ID, "object": "dead_letter", "tenant": "default", "model": "default",
+    "created_at": "2026-01-05T12:00:00.000Z", "finished_at": "2026-01-05T12:04:10.000Z",
+    "error": {"code": "poisoned", "message": "The worker died each time it ran this job, the last time running nothing else"},
+    "deliveries": 4, "deaths": 4, "attempts": [], "kept_for_s": 86150.2, "retry_of": None, "retried_as": None,
+}  # fmt: skip
+DEAD: Document = {
+    "tags": ["jobs"],
+    "responses": {
+        200: _ok(
+            DeadLetterPage, "A page.", {"object": "list", "data": [_DEAD_LETTER], "has_more": False, "next": None}
+        ),
+        **problems(error_core.ValidationFailed, *_AUTH, *_STORE),
+    },
+}
+RETRY: Document = {
+    "tags": ["jobs"],
+    "responses": {
+        202: _ok(
+            JobView, "The new job; the same one, with `Idempotency-Replayed: true`, however often it is asked for.",
+            {**QUEUED, "id": "job_0192d5f5c3d4e5f60718293a4b5c6d7e", "retry_of": JOB_ID}, headers=_LOCATION,
+        ),
+        **problems(error_core.JobNotFound, error_core.NotADeadLetter, *_AUTH, *_STORE),
+    },
+}  # fmt: skip
+_EVENT_STREAM = (
+    'retry: 2130\n\nid: 1\nevent: job.queued\ndata: {"job_id":"' + JOB_ID + '","status":"queued",'
+    '"at":"2026-01-05T12:00:00.000Z","delivery":0}\n\n'
+)
+JOB_EVENTS: Document = {
+    "tags": ["jobs"],
+    "response_class": Response,
+    "responses": {
+        200: {
+            "description": "`job.queued`, `job.in_progress`, `job.put_back` (with `until`), `job.rescued`, and at the end "
+            "`job.completed`, `job.failed`, `job.cancelled` or `job.expired` with the whole `job`. A comment every 15 s.",
+            "content": {"text/event-stream": {"schema": {"type": "string"}, "example": _EVENT_STREAM}},
+        },
+        204: {"description": "The job has ended, and the reader has its last event: there is nothing to connect for."},
+        **problems(error_core.JobNotFound, error_core.ValidationFailed, error_core.NotAcceptable,
+                   error_core.TooManyStreams, error_core.StreamsFull, *_AUTH, *_STORE),
+    },
+    "openapi_extra": {"parameters": [_header("Last-Event-ID")]},
+}  # fmt: skip
 _METRICS = {
     "logging": {"fleet": {}, "by_instance": {}},
     "configuration": {"fleet": {}, "by_instance": {}},
@@ -226,6 +283,9 @@ BY_ROUTE: dict[tuple[str, str], Document] = {
     ("get", "/api/v1/jobs/{job_id}"): READ,
     ("get", "/api/v1/jobs"): LIST,
     ("post", "/api/v1/jobs/{job_id}/cancel"): CANCEL,
+    ("get", "/api/v1/jobs/{job_id}/events"): JOB_EVENTS,
+    ("get", "/api/v1/dead"): DEAD,
+    ("post", "/api/v1/jobs/{job_id}/retry"): RETRY,
     ("get", "/api/v1/infrastructure/metrics"): METRICS,
     ("get", "/api/v1/queues"): QUEUES,
     ("get", "/api/v1/infrastructure/services"): SERVICES,

@@ -53,6 +53,6 @@ def _mend(operation: dict[str, Any], declared: dict[int | str, dict[str, Any]], 
     if "HTTPValidationError" in str(answer):
         del operation["responses"]["422"]
     for status, response in declared.items():  # FastAPI drops what is null, in examples too
-        for media_type, content in response["content"].items():
+        for media_type, content in response.get("content", {}).items():
             examples = {name: content[name] for name in ("example", "examples") if name in content}
             operation["responses"][str(status)]["content"][media_type] |= examples

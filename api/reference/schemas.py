@@ -52,6 +52,7 @@ class JobSummary(BaseModel):
     cache: Literal["hit", "joined", "miss"] | None
     attempts: list[AttemptView]
     metadata: dict[str, str]
+    retry_of: str | None = Field(description="The dead letter that this job is a retry of.")
 
 
 class JobView(JobSummary):
@@ -67,6 +68,33 @@ class JobPage(BaseModel):
 
     object: Literal["list"]
     data: list[JobSummary]
+    has_more: bool
+    next: str | None = Field(description="Send it as `after` for the page that follows.")
+
+
+class DeadLetterView(BaseModel):
+    """A job that killed every worker that ran it."""
+
+    id: str
+    object: Literal["dead_letter"]
+    tenant: str
+    model: str
+    created_at: datetime
+    finished_at: datetime
+    error: JobError
+    deliveries: int = Field(description="How often it was given to a worker.")
+    deaths: int = Field(description="Workers that died running it.")
+    attempts: list[AttemptView]
+    kept_for_s: float = Field(description="For so long it is kept, with its request, and can be retried.")
+    retry_of: str | None
+    retried_as: str | None = Field(description="The job that is its retry.")
+
+
+class DeadLetterPage(BaseModel):
+    """A page of dead letters, the latest first."""
+
+    object: Literal["list"]
+    data: list[DeadLetterView]
     has_more: bool
     next: str | None = Field(description="Send it as `after` for the page that follows.")
 

@@ -39,7 +39,7 @@ async def read_job(request: Request, job_id: str, caller: Caller, wait: Wait = N
     else:
         job = await read()
     if job is None:
-        raise _not_found()
+        raise not_found()
     return answer(job_json(job), status=202 if wait_s and not job.status.terminal else 200)
 
 
@@ -64,14 +64,15 @@ async def cancel_job(request: Request, job_id: str, caller: Caller) -> Response:
     _check_id(job_id)
     job = await within(front_of(request.scope).store.cancel(job_id, tenant=caller.tenant))
     if job is None:
-        raise _not_found()
+        raise not_found()
     return answer(job_json(job))
 
 
 def _check_id(job_id: str) -> None:
     if not is_job_id(job_id):
-        raise _not_found()
+        raise not_found()
 
 
-def _not_found() -> JobNotFound:
+def not_found() -> JobNotFound:
+    """Return the answer for another tenant's job too: it looks the same."""
     return JobNotFound("there is no such job among yours; ids are job_ and 32 hex digits, and ended jobs expire")

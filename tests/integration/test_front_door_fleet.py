@@ -150,10 +150,11 @@ async def _statuses(client: httpx.AsyncClient) -> bool:
 
 
 async def test_a_part_whose_task_died_is_started_again(client: httpx.AsyncClient, front: FrontDoor) -> None:
-    dead = front.waiters._task
-    assert dead is not None
-    dead.cancel()
-    await eventually(lambda: front.waiters._task is not dead and front.waiters.listening, within_s=15)
+    subscription = front.waiters.subscription
+    dead = subscription._tasks
+    dead[0].cancel()
+    await eventually(lambda: subscription._tasks != dead and subscription.listening, within_s=15)
+    await eventually(lambda: all(task.done() for task in dead))
     assert front.parts.get_metrics()["restarts"] == {"subscription": 1}
     assert (await client.get("/health/ready")).status_code == 200
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import socket
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -15,12 +16,22 @@ from api.http import body, server
 from api.http.server import BoundedProtocol
 from infrastructure.core.config_core.settings import Limits
 from infrastructure.core.error_core import BodyTooLarge
+from tests.support.waiting import eventually
 
 pytestmark = pytest.mark.anyio
 HEADERS = [(b"content-type", b"application/json")]
+MOST = 65_536_000
+ended: list[bool] = []
 
 
 async def hello(scope: Any, receive: Any, send: Any) -> None:
+    if scope["path"] == "/endless":
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        for _ in range(MOST // 65_536):
+            await send({"type": "http.response.body", "body": b"x" * 65_536, "more_body": True})
+        await send({"type": "http.response.body", "body": b""})
+        ended.append(True)
+        return
     await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"2")]})
     await send({"type": "http.response.body", "body": b"ok"})
 
@@ -28,6 +39,8 @@ async def hello(scope: Any, receive: Any, send: Any) -> None:
 @pytest.fixture
 async def port(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[int]:
     monkeypatch.setattr(server, "HEAD_S", 0.2)
+    monkeypatch.setattr(server, "STUCK_S", 0.3)
+    ended.clear()
     config = uvicorn.Config(hello, lifespan="off", log_config=None, access_log=False)
     config.load()
     state = ServerState()
@@ -108,3 +121,25 @@ async def test_a_header_or_trailer_without_end_is_cut_off(port: int, start: byte
     writer.close()
 
     assert sent < 20_000_000
+
+
+async def test_a_reader_that_takes_nothing_is_cut_off(port: int) -> None:
+    with socket.socket() as stuck:
+        stuck.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
+        stuck.settimeout(0)
+        loop = asyncio.get_running_loop()
+        await loop.sock_connect(stuck, ("127.0.0.1", port))
+        await loop.sock_sendall(stuck, b"GET /endless HTTP/1.1\r\nHost: a\r\n\r\n")
+        await eventually(lambda: ended, what="the server has given the connection up")
+
+
+async def test_a_reader_that_takes_a_little_now_and_then_is_not_cut_off(port: int) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(b"GET /endless HTTP/1.1\r\nHost: a\r\n\r\n")
+    read = 0
+    while read < MOST:
+        piece = await asyncio.wait_for(reader.read(1_000_000), 5)
+        assert piece
+        read += len(piece)
+    writer.close()
+    await writer.wait_closed()

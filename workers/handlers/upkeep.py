@@ -29,6 +29,10 @@ async def rescue(
         swept = await store.sweep()
         for job_id in swept.rescued:
             ring(job_id)
+        for job_id in swept.poisoned:
+            log.error("Job is a dead letter: it killed each worker that ran it", context={"job_id": job_id})
+            if events is not None:
+                events.publish(topics.JOB_DEAD, {"job_id": job_id})
         rescued, poisoned = rescued + len(swept.rescued), poisoned + len(swept.poisoned)
         lost += swept.lost
         if not _more(swept):

@@ -19,6 +19,7 @@ script that ends the job. Whatever else has none is listed in `WITHOUT_EXPIRY`, 
     owner:{owner}:jobs       hash    none: empties             claim nonce -> id: what a worker process has
     sweep                    hash    ten leases                last: the last sweep; since: the first without a gap
     dead                     zset    with its last job         id -> finished: dead letters
+    dead:{tenant}            zset    with its last job         the same, of one tenant
     late:{nonce}             string  result_ttl_s              cost of a refused completion whose job is gone
     counters                 hash    none: four fields         stale_writes, late_cost_usd, rescued, poisoned
     key:{id}                 hash    none: made by hand        an API key: see api/keys.py
@@ -55,6 +56,7 @@ script that ends the job. Whatever else has none is listed in `WITHOUT_EXPIRY`, 
 
     channel                  message
     done                     the id of each job that ended
+    moved:{id}               nothing; said when a job's history has grown, and it has not ended
     events                   events of the fleet as JSON: see event_core
     stop:{owner}             the nonce of a claim whose call must stop
     flights:{owner}          the name of a flight that a process waits for, which landed or has no leader any more
@@ -71,6 +73,8 @@ Fields of `job:{id}` (instants in ms since 1970 by Redis; a field that says noth
     finished, dnonce         the end, and the nonce of the completion that wrote it
     result, usage, cost, saved, saved_ms, cache, attempts, error_code, error_message     the outcome
     back                     fence under which it was put back last
+    hist                     what happened to it, and when: see store/scripts/include/common.lua, models.Happened
+    retry_of, retried        of a dead letter's retry: the dead letter; of a dead letter: the job that is its retry
     late:{nonce}             cost of a completion that was refused, empty when unknown
 """
 
@@ -140,6 +144,11 @@ def counters(prefix: str) -> str:
 def delayed(prefix: str) -> str:
     """Return the name of the set of jobs that were put back until a known moment."""
     return f"{prefix}:jobs:delayed"
+
+
+def moved(prefix: str, job_id: str) -> str:
+    """Return the channel that tells when something happened to a job other than its end."""
+    return f"{prefix}:moved:{job_id}"
 
 
 def done(prefix: str) -> str:

@@ -167,6 +167,39 @@ class Job:
     cache: str | None = None
     attempts: tuple[Attempt, ...] = ()
     metadata: dict[str, str] = field(default_factory=dict)
+    retry_of: str | None = None
+    """The dead letter that this job is a retry of."""
+
+
+class What(StrEnum):
+    """What can happen to a job; the store keeps one letter of each."""
+
+    QUEUED = "queued"
+    """Submitted, or given back without harm: the delivery was not counted."""
+    IN_PROGRESS = "in_progress"
+    PUT_BACK = "put_back"
+    RESCUED = "rescued"
+    COMPLETED = "completed"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+    EXPIRED = "expired"
+
+    @property
+    def status(self) -> Status:
+        """Return the state that the job is in from then on."""
+        return Status.QUEUED if self in {What.PUT_BACK, What.RESCUED} else Status(self.value)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Happened:
+    """One thing that happened to a job: its number in the job's life (from 1), and the delivery that it is about."""
+
+    number: int
+    what: What
+    at_ms: int
+    delivery: int
+    until_ms: int | None = None
+    """When a job that was put back is due again."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -184,6 +217,35 @@ class Page:
     jobs: tuple[Job, ...]
     has_more: bool
     next: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeadLetter:
+    """A job that killed every worker that ran it. `left_ms`: for so long it is kept, and can be retried."""
+
+    job: Job
+    deaths: int
+    left_ms: int
+    retried_as: str | None
+    """The job that is its retry."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeadPage:
+    """A part of the list of dead letters. `next` is what to go on behind, None when there is no more."""
+
+    letters: tuple[DeadLetter, ...]
+    has_more: bool
+    next: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Retried:
+    """What the retry of a dead letter led to: a new job, or the one that was made of it before."""
+
+    job_id: str
+    tenant: str
+    created: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

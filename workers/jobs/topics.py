@@ -11,6 +11,7 @@
     worker.draining          owner, running: jobs that it still has                     workers
     worker.stopped           owner                                                      workers
     jobs.rescued             rescued, poisoned: how many                                upkeep
+    job.dead                 job_id: of a job that killed its workers, now a dead letter        upkeep
     fleet.scaled             kind, before, workers: how many processes                  `ai-provider up`
 
 They are hints for whoever watches; nothing that must not be lost depends on one.
@@ -25,4 +26,5 @@ WORKER_READY = "worker.ready"
 WORKER_DRAINING = "worker.draining"
 WORKER_STOPPED = "worker.stopped"
 JOBS_RESCUED = "jobs.rescued"
+JOB_DEAD = "job.dead"
 FLEET_SCALED = "fleet.scaled"

@@ -119,6 +119,12 @@ class Limits(Section):
     max_tokens: int = Field(1_000_000, ge=1, le=100_000_000)
     wait_s: Seconds = 60
     """Longest `Prefer: wait` and `?wait`."""
+    streams: int = Field(2_000, ge=1, le=100_000)
+    """Event streams that one front door holds open."""
+    tenant_streams: int = Field(200, ge=1, le=100_000)
+    """Of these, most of one tenant."""
+    stream_s: Seconds = 900
+    """Longest that one event stream is held; its reader connects again and goes on where it was."""
 
 
 class Worker(Section):

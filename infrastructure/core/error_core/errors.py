@@ -13,10 +13,14 @@
     │   ├── NotFound                     404 not_found
     │   ├── JobNotFound                  404 job_not_found
     │   ├── MethodNotAllowed             405 method_not_allowed
+    │   ├── NotAcceptable                406 not_acceptable
+    │   ├── NotADeadLetter               409 not_a_dead_letter
+    │   ├── TooManyStreams               429 too_many_streams
     │   └── IdempotencyMismatch          422 idempotency_key_reused
     ├── StoreError                       Redis
     │   ├── StoreUnavailable             503 store_unavailable
     │   └── StoreFull                    503 store_full
+    ├── StreamsFull                      503 streams_full
     ├── ConfigError                      500 invalid_configuration (exit status 78)
     ├── ProviderError                    a call to a provider that gave no answer; see ProviderError
     └── InternalError                    500 internal_error
@@ -154,6 +158,40 @@ class IdempotencyMismatch(RequestError):
     code = "idempotency_key_reused"
     status = 422
     title = "The idempotency key belongs to another request"
+
+
+class NotAcceptable(RequestError):
+    """The caller accepts nothing that is served here."""
+
+    code = "not_acceptable"
+    status = 406
+    title = "Nothing acceptable is served here"
+
+
+class NotADeadLetter(RequestError):
+    """Only a dead letter can be retried: another job's request is gone with its end."""
+
+    code = "not_a_dead_letter"
+    status = 409
+    title = "The job is not a dead letter"
+
+
+class TooManyStreams(RequestError):
+    """The tenant has as many event streams open as it may."""
+
+    code = "too_many_streams"
+    status = 429
+    title = "Too many event streams"
+    retryable = True
+
+
+class StreamsFull(ServiceError):
+    """This process has as many event streams open as it can."""
+
+    code = "streams_full"
+    status = 503
+    title = "No room for another event stream"
+    retryable = True
 
 
 class StoreError(ServiceError):

@@ -19,6 +19,7 @@ from workers.jobs.models import (
     Attempt,
     Claimed,
     Fence,
+    Happened,
     Job,
     NewJob,
     Outcome,
@@ -29,7 +30,7 @@ from workers.jobs.models import (
     Swept,
     Waiting,
 )
-from workers.jobs.store import lua, reading, writing
+from workers.jobs.store import history, lua, reading, writing
 from workers.jobs.store.headroom import Headroom
 
 CLEARED_IN_ONE_GO = 100
@@ -112,6 +113,15 @@ class JobStore:
             if not more or len(jobs) == limit:
                 break
         return Page(jobs=tuple(jobs), has_more=more, next=last if more else None)
+
+    async def history(self, job_id: str, *, tenant: str) -> tuple[Job, tuple[Happened, ...]] | None:
+        """Return a job and all that happened to it, read in one; None when there is none of this tenant's."""
+        with store_errors():
+            values: list[Any] = await self._redis.hmget(keys.job(self._prefix, job_id), (*reading.FIELDS, "hist"))
+        found = reading.job(job_id, values[:-1]) if values[0] else None
+        if not found or found.tenant != tenant:
+            return None
+        return found, history.whole(found, history.happened(values[-1]))
 
     async def cancel(self, job_id: str, *, tenant: str | None) -> Job | None:
         """End a job as cancelled and return it; one that has ended is returned as it is.

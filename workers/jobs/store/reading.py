@@ -14,7 +14,7 @@ Raw = Sequence[bytes | None]
 
 HEAD_FIELDS = (
     "state", "tenant", "kind", "model", "created", "started", "finished", "deadline", "deliveries", "error_code",
-    "error_message", "usage", "cost", "saved", "saved_ms", "cache", "attempts", "meta",
+    "error_message", "usage", "cost", "saved", "saved_ms", "cache", "attempts", "meta", "retry_of",
 )  # fmt: skip
 """What a list shows of a job."""
 FIELDS = (*HEAD_FIELDS, "result")
@@ -43,6 +43,7 @@ def job(job_id: str, values: Raw) -> Job:
         cache=_text(known.get("cache")),
         attempts=attempts(known.get("attempts")),
         metadata=_json(known.get("meta")) or {},
+        retry_of=_text(known.get("retry_of")),
     )
 
 

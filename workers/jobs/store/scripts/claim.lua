@@ -90,8 +90,9 @@ for _, class in ipairs(in_turn()) do
   if job then
     redis.call('ZREM', key('ready', job.class, job.flow), job.id)
     redis.call('ZINCRBY', key('flows', job.class), 1, job.flow)
+    local delivery = (tonumber(job.deliveries) or 0) + 1
     redis.call('HSET', key('job', job.id), 'state', 'in_progress', 'owner', owner, 'cnonce', nonce, 'started', now,
-               'fence', next_fence(job, nonce), 'deliveries', (tonumber(job.deliveries) or 0) + 1)
+               'fence', next_fence(job, nonce), 'deliveries', delivery, 'hist', moved(job, 'p', delivery))
     redis.call('HSET', mine, nonce, job.id)
     redis.call('ZADD', key('workers'), 'NX', now, owner)
     if #classes > 1 then redis.call('HINCRBY', key('turns'), 'claims', 1) end

@@ -14,9 +14,10 @@ if not job then return 0 end
 if redis.call('HGET', key('job', id), 'back') == fence then return 1 end -- sent again: the first answer was late
 if job.state ~= 'in_progress' or job.fence ~= fence then return 0 end
 free_first()
-take_from_owner(job)
+local until_ms = now + delay_ms
+take_from_owner(job, 'a', nil, until_ms)
 redis.call('HSET', key('job', id), 'back', fence)
 if attempts ~= '' then redis.call('HSET', key('job', id), 'attempts', attempts) end
 redis.call('HINCRBY', key('job', id), 'deliveries', -1)
-redis.call('ZADD', key('jobs', 'delayed'), now + delay_ms, id)
+redis.call('ZADD', key('jobs', 'delayed'), until_ms, id)
 return 1

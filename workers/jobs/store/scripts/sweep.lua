@@ -7,7 +7,7 @@
 -- owner:{owner}:jobs   hash  emptied
 -- job:{id}             hash  queued again, deaths + 1; a suspect whose owner died twice: failed, code poisoned. Once is
 --                            not enough: whoever runs it may be killed for another reason, and no innocent job is buried
--- dead                 zset  id -> finished: dead letters; expires with the last of them
+-- dead, dead:{tenant}  zset  id -> finished: dead letters; expires with the last of them
 -- counters             hash  rescued, poisoned
 -- attempts:{owner}, inflight:…, breaker:…, cost:{day}   see include/lost
 --
@@ -40,10 +40,11 @@ local function bury(job)
   finish(job, 'failed', {keep_request = true, fields = {
     'deaths', job.deaths, 'error_code', 'poisoned',
     'error_message', 'The worker died each time it ran this job, the last time running nothing else'}})
-  local dead = key('dead')
-  redis.call('ZADD', dead, now, job.id)
-  redis.call('ZREMRANGEBYSCORE', dead, '-inf', now - ttl_ms)
-  redis.call('PEXPIRE', dead, ttl_ms)
+  for _, dead in ipairs({key('dead'), key('dead', job.tenant)}) do
+    redis.call('ZADD', dead, now, job.id)
+    redis.call('ZREMRANGEBYSCORE', dead, '-inf', now - ttl_ms)
+    redis.call('PEXPIRE', dead, ttl_ms)
+  end
   table.insert(poisoned, job.id)
 end
 
@@ -53,7 +54,7 @@ local function rescue(job)
   if job.deaths >= max_deaths then job.class = 'suspect' end
   redis.call('HSET', key('job', job.id), 'deaths', job.deaths)
   redis.call('PUBLISH', key('stop', job.owner), job.cnonce) -- in case it lives after all
-  requeue(job)
+  requeue(job, 'l')
   table.insert(rescued, job.id)
 end
 

@@ -15,7 +15,7 @@ local function free_first()
 end
 
 local JOB_FIELDS = {'state', 'tenant', 'class', 'flow', 'created', 'deadline', 'owner', 'cnonce', 'dnonce', 'fence',
-                    'idem', 'deliveries', 'deaths'}
+                    'idem', 'deliveries', 'deaths', 'hist'}
 
 -- A job's fields without its request and result; nil when there is no such job.
 local function read_job(id)
@@ -30,4 +30,34 @@ end
 local function next_fence(job, nonce)
   local counter = tonumber(string.match(job.fence or '0', '^%d+'))
   return (counter + 1) .. ':' .. nonce
+end
+
+-- hist of job:{id}: what happened to it, in order, each {number}{what}{instant}.{delivery}[.{until}]; about 20 bytes. What:
+-- q queued, p in progress, a put aside until then, l its owner was lost, c completed, f failed, x cancelled, e expired.
+-- Of a very long life the first and the last 100 are kept; numbers go on.
+local LONGEST_HIST, KEPT_ENDS = 12000, 100
+
+local function without_middle(hist)
+  local all, kept = {}, {}
+  for one in string.gmatch(hist, '[^;]+;') do all[#all + 1] = one end
+  for i, one in ipairs(all) do
+    if i <= KEPT_ENDS or i > #all - KEPT_ENDS then kept[#kept + 1] = one end
+  end
+  return table.concat(kept)
+end
+
+-- The job's history with one thing more: the caller writes it together with what happened.
+local function history(job, what, delivery, until_ms)
+  local hist = job.hist or ''
+  local last = string.match(string.sub(hist, -64), '(%d+)%a[^;]*;$') or 0
+  if #hist > LONGEST_HIST then hist = without_middle(hist) end
+  job.hist = hist .. (last + 1) .. what .. now .. '.' .. (delivery or job.deliveries or 0)
+    .. (until_ms and '.' .. until_ms or '') .. ';'
+  return job.hist
+end
+
+-- The same, of what does not end the job; whoever watches it is told (its end is told by the channel done).
+local function moved(job, ...)
+  redis.call('PUBLISH', key('moved', job.id), '')
+  return history(job, ...)
 end

@@ -12,21 +12,22 @@ local function push(job)
   end
 end
 
--- Take a running job from its owner, under `job.class`; it has no place in line then.
-local function take_from_owner(job)
+-- Take a running job from its owner, under `job.class`; it has no place in line then. `...`: how that is told, see moved.
+local function take_from_owner(job, ...)
   redis.call('HDEL', key('owner', job.owner, 'jobs'), job.cnonce)
-  redis.call('HSET', key('job', job.id), 'state', 'queued', 'class', job.class, 'fence', next_fence(job, 'none'))
+  redis.call('HSET', key('job', job.id), 'state', 'queued', 'class', job.class, 'fence', next_fence(job, 'none'),
+             'hist', moved(job, ...))
   redis.call('HDEL', key('job', job.id), 'owner', 'cnonce', 'started')
 end
 
 -- Take a running job from its owner and put it back in its old place, under `job.class`.
-local function requeue(job)
-  take_from_owner(job)
+local function requeue(job, what)
+  take_from_owner(job, what)
   push(job)
 end
 
 -- As requeue, for a job that did no harm and was not run to its end: the delivery is not counted.
 local function give_back(job)
-  requeue(job)
+  requeue(job, 'q')
   redis.call('HINCRBY', key('job', job.id), 'deliveries', -1)
 end

@@ -1,3 +1,5 @@
+local END = {completed = 'c', failed = 'f', cancelled = 'x', expired = 'e'} -- as hist has it, see include/common
+
 -- Write a job's end, once: the caller has seen that it is queued or in_progress.
 -- job:{id}                       state, finished and `how.fields`; expiry set; the request goes unless `how.keep_request`
 -- idem:{tenant}:{digest}         expiry set, the same
@@ -17,7 +19,7 @@ local function finish(job, state, how)
     redis.call('ZREM', key('jobs', 'delayed'), job.id)
   end
   redis.call('ZREM', key('jobs', 'deadline'), job.id)
-  redis.call('HSET', name, 'state', state, 'finished', now, unpack(how.fields or {}))
+  redis.call('HSET', name, 'state', state, 'finished', now, 'hist', history(job, END[state]), unpack(how.fields or {}))
   redis.call('HDEL', name, 'owner', 'cnonce')
   if not how.keep_request then redis.call('HDEL', name, 'req') end
   redis.call('PEXPIRE', name, ttl_ms)
