@@ -42,7 +42,7 @@ async def test_the_guides_cache_has_the_configured_redis_and_hears_others_withou
     async def shared() -> bool:
         await one.set("x", 1)
         found = await other.get("x")
-        return found == 1
+        return bool(found == 1)
 
     await eventually(shared, what="what one sets the other finds")  # a busy machine's Redis may be late and given up
     assert one.get_performance_stats()["redis"]["state"] == "there"

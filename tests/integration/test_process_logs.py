@@ -192,7 +192,6 @@ def test_the_logs_tell_who_did_what(evidence: Evidence) -> None:
     attempts = [attempt for job in evidence.failed for attempt in job["attempts"]]
     assert {attempt["provider"] for attempt in attempts} == {model.partition("/")[0] for model in MODELS}
     assert sum(line["message"] == "Provider completion failed" for line in worker) == len(attempts)
-    assert len(attempts) >= len(evidence.failed)
     web = [line["context"] for line in evidence.logs["ai-provider-web.1.log"] if line["message"] == "Request"]
     assert {context.get("tenant") for context in web if context["path"] == "/api/v1/completion"} >= {"team"}
     assert all(context["request_id"] for context in web)
