@@ -21,6 +21,7 @@ from tests.benchmarks import (
     in_flight,
     infrastructure_costs,
     outages,
+    overhead,
     selection,
     sharing,
     throughput,
@@ -32,6 +33,7 @@ MEASUREMENTS: dict[str, Callable[[], None]] = {
     "cache": cache.measure,
     "gate": gate.measure,
     "selection": selection.measure,
+    "overhead": overhead.measure,
     "config_reloads": config_reloads.measure,
     "infrastructure": infrastructure_costs.measure,
 }
