@@ -23,6 +23,7 @@ class Scheduler(StockScheduler):
     """Chosen with `beat_scheduler="workers.beat:Scheduler"`. Keeps no file: its entries are all intervals."""
 
     _quiet = False
+    _troubled = False
 
     def tick(self, *args: Any, **kwargs: Any) -> Any:
         """Publish what is due, and show that the process lives."""
@@ -37,21 +38,35 @@ class Scheduler(StockScheduler):
             if not self._quiet:
                 log.warning("Nobody does upkeep, not calling for it", context={"waiting": waiting})
             self._quiet = True
+            self._tell(())
             return
         self._quiet = False
-        super().apply_entry(entry, producer)
+        self._publish(entry, producer)
+
+    def _publish(self, entry: ScheduleEntry, producer: Any) -> None:
+        """Publish; say once that it cannot be done, where Celery writes a line with a stack for each entry."""
+        try:
+            self.apply_async(entry, producer=producer, advance=False)
+        except Exception as exc:  # noqa: BLE001  the schedule goes on, and upkeep does what is urgent by itself
+            if not self._troubled:
+                log.warning("Cannot call for upkeep, which does what is urgent by itself", exc=exc)
+            self._troubled = True
+            self._tell(("broker",))
+        else:
+            if self._troubled:
+                log.info("Calls for upkeep again")
+            self._troubled = False
+            self._tell(())
 
     def _waiting(self) -> int:
         """Return how many messages wait; 0 where the broker does not tell, and then publishing says what is wrong."""
         try:
             with self.app.connection_or_acquire() as connection:
                 channel: Any = connection.default_channel
-                waiting = int(channel.client.llen(queues.UPKEEP))
+                return int(channel.client.llen(queues.UPKEEP))
         except Exception:  # noqa: BLE001  kombu lets through whatever the transport raises
             self._tell(("broker",))
             return 0
-        self._tell(())
-        return waiting
 
     def _ensure_connected(self) -> Connection:
         """Connect, trying again at most 2 s apart, where Celery lets 30 s pass, and showing life meanwhile."""

@@ -142,7 +142,12 @@ class Server(uvicorn.Server):
         await super().shutdown(sockets)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """Stop in order at the first signal and at once at the second; uvicorn's own dies of the signal afterwards."""
+        """Stop in order at the first signal and at once at the second.
+
+        uvicorn's own hears a second SIGTERM as the first, and dies of the signal afterwards.
+        """
+        if self.should_exit:
+            self.force_exit = True
         super().handle_exit(sig, frame)
         self._captured_signals.clear()
 

@@ -8,7 +8,7 @@ import httpx
 
 from infrastructure.core.redis_check import Finding, Status
 
-ASK_S = 4.0
+ASK_S = 3.0
 
 
 async def findings(url: str) -> list[Finding]:

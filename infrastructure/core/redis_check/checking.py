@@ -10,7 +10,7 @@ from infrastructure.core.redis_check import durability, fitness
 from infrastructure.core.redis_check.facts import Facts, gather
 from infrastructure.core.redis_check.findings import Finding, Role, Status
 
-ASK_S = 4.0
+ASK_S = 3.0
 
 
 async def check_redis(redis: Redis, role: Role, *, sentinel: bool = False) -> list[Finding]:
