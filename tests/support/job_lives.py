@@ -67,3 +67,16 @@ def audit_dead(client: Any, prefix: str, jobs: Mapping[str, Hash]) -> list[str]:
     retried = {(job_id, job["retried"].decode()) for job_id, job in jobs.items() if "retried" in job}
     strangers = {pair for pair in retries ^ retried if set(pair) <= jobs.keys()}
     return wrong + [f"{old} and its retry {new} do not know each other" for old, new in strangers]
+
+
+def audit_claims(client: Any, prefix: str, jobs: Mapping[str, Hash]) -> list[str]:
+    """Return the idempotency claims that do not live exactly as long as their job."""
+    wrong = []
+    for job_id, job in jobs.items():
+        if "idem" not in job:
+            continue
+        name = f"{prefix}:idem:{job['tenant'].decode()}:{job['idem'].decode()}"
+        live, life_ms = job["state"] in {b"queued", b"in_progress"}, client.pttl(name)
+        if (life_ms == -1) != live or life_ms == -2:
+            wrong.append(f"{job_id} is {job['state']!r}, its idempotency claim lives {life_ms} ms")
+    return wrong

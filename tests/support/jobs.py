@@ -17,7 +17,7 @@ import redis.asyncio as aioredis
 
 from infrastructure.core.asyncio_core import end_tasks
 from infrastructure.core.redis_core import connect
-from tests.support.job_lives import audit_dead, audit_history
+from tests.support.job_lives import audit_claims, audit_dead, audit_history
 from workers.jobs import codec, keys
 from workers.jobs.ids import new_job_id
 from workers.jobs.models import COMPLETION_CLASSES, Claimed, NewJob, Outcome, Priority, ReadyClass, Status
@@ -157,7 +157,7 @@ def audit(client: Any, prefix: str = PREFIX) -> list[str]:
     held = {value.decode() for claims in owners.values() for value in claims.values()}
     wrong += [f"{job_id} has a place but is gone" for job_id in (placed | held | deadlines) - jobs.keys()]
     wrong += [found for job_id, job in jobs.items() for found in audit_history(job_id, job)]
-    wrong += audit_dead(client, prefix, jobs)
+    wrong += audit_dead(client, prefix, jobs) + audit_claims(client, prefix, jobs)
     return wrong + _audit_attempts(client, prefix, names) + without_expiry(client, names)
 
 
