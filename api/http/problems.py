@@ -23,6 +23,7 @@ from infrastructure.core.error_core import (
     MethodNotAllowed,
     MissingKey,
     NotFound,
+    QueueRefusal,
     RequestError,
     ServiceError,
     ValidationFailed,
@@ -76,6 +77,8 @@ def _headers(error: ServiceError) -> dict[str, str]:
     if isinstance(error, (MissingKey, InvalidKey)):
         invalid = ', error="invalid_token"' if isinstance(error, InvalidKey) else ""
         headers["WWW-Authenticate"] = f'Bearer realm="ai-provider"{invalid}'
+    if isinstance(error, QueueRefusal):
+        headers |= error.headers
     if (wait_s := retry_after_s(error)) is not None:
         headers["Retry-After"] = str(max(1, math.ceil(wait_s)))
     if error.status in {HTTPStatus.REQUEST_ENTITY_TOO_LARGE, HTTPStatus.REQUEST_TIMEOUT}:

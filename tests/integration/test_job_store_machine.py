@@ -13,9 +13,11 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 
+from infrastructure.core.error_core import IdempotencyMismatch
 from tests.support.jobs import audit, new_job, nonce, success
 from tests.support.redis_server import RedisServer
-from workers.jobs.models import COMPLETION_CLASSES, Claimed, Outcome, Priority, ReadyClass, Status
+from workers.jobs.models import COMPLETION_CLASSES, Claimed, Outcome, Priority, ReadyClass, Status, Submitted
+from workers.jobs.room import Limits, Reason, Refused
 from workers.jobs.store.job_store import JobStore
 
 OWNERS = st.sampled_from(["w1", "w2"])
@@ -41,6 +43,7 @@ class StoreMachine(RuleBasedStateMachine):
         self.claims: list[Claimed] = []
         self.backs: dict[str, str] = {}
         self.writes: list[tuple[Claimed, str]] = []
+        self.keys: dict[tuple[str, str], tuple[str, str]] = {}
 
     def run(self, step: Coroutine[Any, Any, Any]) -> Any:
         return self.runner.run(step)
@@ -55,6 +58,38 @@ class StoreMachine(RuleBasedStateMachine):
         job = new_job(tenant=tenant, priority=priority, deadline_ms=0 if dead == 0 else 3_600_000)
         assert self.run(self.store.submit(job)).created
         self.tenant[job.id], self.state[job.id] = tenant, Status.QUEUED
+
+    @rule(tenant=st.sampled_from(TENANTS), key=st.sampled_from("kl"), body=st.sampled_from("xy"))
+    def submit_under_a_key(self, tenant: str, key: str, body: str) -> None:
+        job = new_job(tenant=tenant, idempotency=(key, body))
+        made, its_body = self.keys.setdefault((tenant, key), (job.id, body))
+        if its_body != body:
+            with pytest.raises(IdempotencyMismatch):
+                self.run(self.store.submit(job))
+            return
+        submitted = self.run(self.store.submit(job))
+        assert (submitted.job_id, submitted.created) == (made, made == job.id)
+        if submitted.created:
+            self.tenant[job.id], self.state[job.id] = tenant, Status.QUEUED
+
+    @rule(
+        tenant=st.sampled_from(TENANTS),
+        priority=st.sampled_from(Priority),
+        own=st.integers(1, 6),
+        all_=st.integers(1, 9),
+    )
+    def submit_where_there_is_room(self, tenant: str, priority: Priority, own: int, all_: int) -> None:
+        job = new_job(tenant=tenant, priority=priority)
+        limits = Limits(of_tenant=own, of_all=all_, reserve=0.3)
+        queued = [self.tenant[job_id] for job_id, state in self.state.items() if state is Status.QUEUED]
+        expected = Reason.TENANT_FULL if queued.count(tenant) >= own else None
+        most = all_ if priority is Priority.HIGH else limits.of_others or 0
+        expected = expected or (Reason.FULL if len(queued) >= most else None)
+        done = self.run(self.store.admit(job, limits=limits))
+        assert (done.reason if isinstance(done, Refused) else None) == expected
+        if isinstance(done, Submitted):
+            assert done.waiting == queued.count(tenant) + 1
+            self.tenant[job.id], self.state[job.id] = tenant, Status.QUEUED
 
     @rule(owner=OWNERS, suspect=st.booleans())
     def claim(self, owner: str, suspect: bool) -> None:

@@ -117,6 +117,14 @@ class Limits(Section):
     max_tokens: int = Field(1_000_000, ge=1, le=100_000_000)
     wait_s: Seconds = 60
     """Longest `Prefer: wait` and `?wait`."""
+    queued_per_tenant: int | None = Field(50_000, ge=1, le=100_000_000)
+    """Most jobs of one tenant that may wait; a key may have a limit of its own. null: no limit."""
+    queued: int | None = Field(200_000, ge=1, le=100_000_000)
+    """Most jobs of all tenants that may wait, at about 2 kB of Redis each; null: no limit."""
+    high_reserve: float = Field(0.1, ge=0, le=0.9)
+    """Share of `queued` that only jobs of high priority may use."""
+    queue_age_s: Seconds | None = 21_600
+    """Longest that jobs may have been waiting in a line that takes new ones; null: no limit."""
 
 
 class Worker(Section):
