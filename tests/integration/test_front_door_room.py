@@ -1,0 +1,254 @@
+"""The front door with a full queue: who is turned away, how, and that repeats are not."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections import Counter
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import httpx
+import pytest
+import redis as sync_redis
+from fastapi import FastAPI
+
+from api.app import create_app
+from api.front import FrontDoor
+from infrastructure.core.config_core import load
+from tests.support.front_door import BODY, SANDBOX, FrontDoorProcess, complete_next
+from tests.support.jobs import audit
+from tests.support.redis_server import RedisServer
+from tests.support.stack import PROGRAM
+from tests.support.waiting import eventually
+
+pytestmark = pytest.mark.anyio
+LIMITS = {
+    "AI_PROVIDER_LIMITS_QUEUED_PER_TENANT": "4",
+    "AI_PROVIDER_LIMITS_QUEUED": "10",
+    "AI_PROVIDER_LIMITS_HIGH_RESERVE": "0.3",
+}
+HIGH = {**BODY, "priority": "high"}
+
+
+@pytest.fixture
+def app(redis_url: str, tmp_path: Path) -> FastAPI:
+    variables = {"REDIS_URL": redis_url, "AI_PROVIDER_DATA_DIR": str(tmp_path), "AI_PROVIDER_SANDBOX_URL": SANDBOX}
+    return create_app(load({**variables, **LIMITS}).settings)
+
+
+@pytest.fixture
+async def client(app: FastAPI) -> AsyncIterator[httpx.AsyncClient]:
+    async with app.router.lifespan_context(app):
+        await eventually(lambda: app.state.front.waiters.listening)
+        transport = httpx.ASGITransport(app, raise_app_exceptions=False)
+        async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as client:
+            yield client
+
+
+@pytest.fixture
+def front(app: FastAPI) -> FrontDoor:
+    front: FrontDoor = app.state.front
+    return front
+
+
+async def submit(client: httpx.AsyncClient, body: Any = BODY, **headers: str) -> httpx.Response:
+    spelled = {name.replace("_", "-"): value for name, value in headers.items()}
+    return await client.post("/api/v1/completion", json=body, headers=spelled)
+
+
+async def bearer(front: FrontDoor, tenant: str, *, queued: int | None = None) -> dict[str, str]:
+    return {"Authorization": f"Bearer {await front.keys.create(tenant, queued=queued)}"}
+
+
+def told(response: httpx.Response, status: int, code: str) -> int:
+    """Check a refusal, and return its Retry-After."""
+    problem = response.json()
+    assert (response.status_code, problem["code"]) == (status, code)
+    assert response.headers["content-type"] == "application/problem+json"
+    assert problem["detail"].startswith("expected ")
+    return int(response.headers["retry-after"])
+
+
+async def test_a_tenant_is_told_how_much_room_it_has_and_when_there_is_none(
+    client: httpx.AsyncClient, front: FrontDoor
+) -> None:
+    taken = [await submit(client) for _ in range(4)]
+    assert {response.status_code for response in taken} == {202}
+    assert [response.headers["ratelimit"] for response in taken] == [f'"tenant";r={left}' for left in (3, 2, 1, 0)]
+    assert {response.headers["ratelimit-policy"] for response in taken} == {'"tenant";q=4;qu="concurrent-requests"'}
+    for _ in range(3):  # the first by the script that writes, the others by the look before
+        refused = await submit(client)
+        wait_s = told(refused, 429, "tenant_queue_full")
+        assert 1 <= wait_s <= 60
+        assert refused.headers["ratelimit"] == f'"tenant";r=0;t={wait_s}'
+    await complete_next(front.store)
+    assert (await submit(client)).status_code == 202
+    assert (await client.get("/api/v1/jobs")).json()["data"][4:]
+    summary = (await client.get("/api/v1/infrastructure/metrics")).json()["performance"]["operations"]
+    assert summary["rejected.tenant_queue_full"]["count"] == 3
+
+
+async def test_who_cannot_get_in_is_turned_away_before_the_body_is_read(client: httpx.AsyncClient) -> None:
+    for _ in range(5):
+        await submit(client)
+    json_type = {"Content-Type": "application/json"}
+    unread = await client.post("/api/v1/completion", content=b"{not json", headers=json_type)
+    told(unread, 429, "tenant_queue_full")
+
+
+async def test_a_full_queue_keeps_its_reserve_for_high_priority(client: httpx.AsyncClient, front: FrontDoor) -> None:
+    tenants = [await bearer(front, tenant) for tenant in "abc"]
+    for headers in tenants[:2]:
+        for _ in range(4):
+            assert (await submit(client, HIGH if headers is tenants[1] else BODY, **headers)).status_code == 202
+    # Eight wait, of the seven that others than high may fill.
+    for _ in range(2):
+        refused = await submit(client, **tenants[2])
+        told(refused, 503, "queue_full")
+        assert refused.headers["ratelimit"].startswith('"tenant";r=4, "service";r=0;t=')
+        assert '"service";q=10' in refused.headers["ratelimit-policy"]
+    assert [(await submit(client, HIGH, **tenants[2])).status_code for _ in range(3)] == [202, 202, 503]
+
+
+async def test_a_repeat_is_answered_however_full_the_queue_is(client: httpx.AsyncClient) -> None:
+    first = await submit(client, Idempotency_Key="order-7")
+    for _ in range(4):
+        await submit(client)
+    assert (await submit(client, Idempotency_Key="another")).status_code == 429
+    for spelled in ("order-7", '"order-7"'):
+        again = await submit(client, Idempotency_Key=spelled)
+        assert (again.status_code, again.json()["id"]) == (202, first.json()["id"])
+        assert again.headers["idempotency-replayed"] == "true"
+    changed = await submit(client, {**BODY, "n": 2}, Idempotency_Key="order-7")
+    assert (changed.status_code, changed.json()["code"]) == (422, "idempotency_key_reused")
+
+
+async def test_a_repeat_of_an_ended_job_is_200_when_it_waits_and_202_when_not(
+    client: httpx.AsyncClient, front: FrontDoor
+) -> None:
+    await submit(client, Idempotency_Key="k")
+    await complete_next(front.store)
+    assert (await submit(client, Idempotency_Key="k")).status_code == 202
+    waited = await submit(client, Idempotency_Key="k", Prefer="wait=5")
+    assert (waited.status_code, waited.json()["status"]) == (200, "completed")
+    assert waited.headers["idempotency-replayed"] == "true"
+
+
+async def test_a_repeat_whose_job_is_gone_is_told_so_and_runs_nothing(
+    client: httpx.AsyncClient, front: FrontDoor
+) -> None:
+    job_id = (await submit(client, Idempotency_Key="k")).json()["id"]
+    await complete_next(front.store)
+    await front.redis.delete(f"aip:job:{job_id}")
+    again = await submit(client, Idempotency_Key="k")
+    assert (again.status_code, again.json()["code"]) == (410, "idempotency_result_gone")
+    assert job_id in again.json()["detail"]
+    assert (await client.get("/api/v1/jobs")).json()["data"] == []
+
+
+@pytest.mark.parametrize("key", ["", '"', '""', "x" * 256])
+async def test_an_idempotency_key_that_is_none_is_a_clear_error(client: httpx.AsyncClient, key: str) -> None:
+    refused = await submit(client, Idempotency_Key=key)
+    assert (refused.status_code, refused.json()["errors"][0]["field"]) == (422, "Idempotency-Key")
+
+
+async def test_a_key_may_have_a_limit_of_its_own(client: httpx.AsyncClient, front: FrontDoor) -> None:
+    small, large = await bearer(front, "t", queued=1), await bearer(front, "t", queued=6)
+    assert (await submit(client, **small)).headers["ratelimit"] == '"tenant";r=0'
+    told(await submit(client, **small), 429, "tenant_queue_full")
+    assert (await submit(client, **large)).headers["ratelimit"] == '"tenant";r=4'
+    assert [key.queued for key in await front.keys.list()] == [1, 6]
+
+
+@pytest.fixture(scope="module")
+def door(redis_server: RedisServer) -> Iterator[FrontDoorProcess]:
+    with sync_redis.Redis.from_url(redis_server.url) as client:
+        client.flushall()
+    door = FrontDoorProcess(redis_server.url, **LIMITS | {"AI_PROVIDER_LIMITS_QUEUED_PER_TENANT": "3"}).start()
+    yield door
+    door.remove()
+
+
+async def _answers(url: str, bodies: list[dict[str, Any]], key: str | None) -> list[tuple[int, str, dict[str, Any]]]:
+    headers = {} if key is None else {"Idempotency-Key": key}
+    timeout = aiohttp.ClientTimeout(total=60)
+    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0), timeout=timeout) as session:
+
+        async def one(body: dict[str, Any]) -> tuple[int, str, dict[str, Any]]:
+            async with session.post(f"{url}/api/v1/completion", json=body, headers=headers) as answer:
+                return answer.status, answer.headers.get("Idempotency-Replayed", ""), await answer.json()
+
+        return await asyncio.gather(*(one(body) for body in bodies))
+
+
+async def test_a_thousand_submits_at_once_under_one_key_make_one_job(
+    door: FrontDoorProcess, redis_server: RedisServer
+) -> None:
+    answers = await _answers(door.url, [BODY] * 1_000, "one")
+    assert Counter(status for status, _, _ in answers) == {202: 1_000}
+    assert Counter(replayed for _, replayed, _ in answers) == {"": 1, "true": 999}
+    assert len({job["id"] for _, _, job in answers}) == 1
+    changed = await _answers(door.url, [{**BODY, "max_tokens": 10 + number} for number in range(20)], "one")
+    assert Counter((status, job["code"]) for status, _, job in changed) == {(422, "idempotency_key_reused"): 20}
+    with sync_redis.Redis.from_url(redis_server.url) as client:
+        assert len([*client.scan_iter("aip:job:*")]) == 1
+        assert audit(client) == []
+
+
+async def test_the_command_line_says_that_there_is_no_room(door: FrontDoorProcess) -> None:
+    await _answers(door.url, [BODY] * 4, None)  # no worker runs: what is in stays in
+    program = await asyncio.create_subprocess_exec(
+        str(PROGRAM), "submit", "hello", "--url", door.url,
+        stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
+    )  # fmt: skip
+    said, complained = await asyncio.wait_for(program.communicate(), 60)
+    assert program.returncode == 1
+    assert said == b""
+    assert b"as many of your jobs wait as may; nothing was submitted" in complained
+
+
+async def test_the_command_line_waits_for_room_where_it_waits_anyway(door: FrontDoorProcess) -> None:
+    async with aiohttp.ClientSession(door.url) as session:
+
+        async def cancel_all() -> list[str]:
+            async with session.get("/api/v1/jobs?status=queued") as answer:
+                ids = [job["id"] for job in (await answer.json())["data"]]
+            for job_id in ids:
+                await (await session.post(f"/api/v1/jobs/{job_id}/cancel")).read()
+            return ids
+
+        for _ in range(15):  # so that the queue drains by some jobs a second, and Retry-After is short
+            await cancel_all()
+            await _answers(door.url, [BODY] * 3, None)
+        program = await asyncio.create_subprocess_exec(
+            str(PROGRAM), "submit", "hello", "--wait", "--timeout", "60", "--json", "--url", door.url,
+            stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
+        )  # fmt: skip
+        assert program.stdout is not None
+        assert program.stderr is not None
+        noted = await asyncio.wait_for(program.stderr.readline(), 30)
+        assert b"No room in the queue yet: trying again in" in noted
+        ended: list[str] = []
+
+        async def made_room() -> bool:
+            ended.extend(await cancel_all())
+            return program.returncode is not None
+
+        await eventually(made_room, within_s=60, every_s=0.2, what="the command line has got its job in")
+        job = json.loads(await program.stdout.read())
+    assert (job["status"], job["id"] in ended) == ("cancelled", True)
+
+
+async def test_two_hundred_different_submits_at_once_pass_no_limit(
+    door: FrontDoorProcess, redis_server: RedisServer
+) -> None:
+    bodies = [{**BODY, "metadata": {"n": str(number)}} for number in range(200)]
+    answers = await _answers(door.url, bodies, None)
+    with sync_redis.Redis.from_url(redis_server.url) as client:
+        assert client.zcard("aip:ready:normal:default") == 3
+    statuses = Counter(status for status, _, _ in answers)
+    assert statuses[202] <= 3
+    assert statuses[202] + statuses[429] == 200
