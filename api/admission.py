@@ -141,7 +141,8 @@ def _words(reason: Reason, limits: Limits, figures: Figures) -> str:
             return "expected room in the queue, got one as full as it may be; nothing was written"
         case Reason.TOO_SLOW:
             return (
-                f"expected a job to wait for at most {limits.age_s:g} s, got a line that is slower; nothing was written"
+                f"expected a job to wait for at most {limits.age_s:g} s and half of its deadline, got a line that is slower; "
+                "nothing was written"
             )
 
 

@@ -22,7 +22,8 @@ class Reason(StrEnum):
 class Limits:
     """Most jobs that may wait, of one tenant and of all; None: no limit.
 
-    `reserve` is the share of `of_all` that is kept for high priority; `age_s` the longest that a new job may have to wait.
+    `reserve` is the share of `of_all` that is kept for high priority; `age_s` the longest that a new job may have to
+    wait; it is never let in where it would wait for half of its own deadline.
     """
 
     of_tenant: int | None = None

@@ -124,7 +124,8 @@ class Limits(Section):
     high_reserve: float = Field(0.1, ge=0, le=0.9)
     """Share of `queued` that only jobs of high priority may use."""
     queue_age_s: Seconds | None = 21_600
-    """Longest that jobs may have been waiting in a line that takes new ones; null: no limit."""
+    """Longest that a new job may have to wait, by the age of its line and how fast it drains, and half of its own deadline
+    at most: one that is begun too late is paid for nothing. null: no limit."""
 
 
 class Worker(Section):

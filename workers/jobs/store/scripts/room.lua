@@ -11,7 +11,7 @@ local tenant, digest = ARGV[3], ARGV[4]
 local known = digest ~= '' and redis.call('EXISTS', key('idem', tenant, digest)) or 0
 local answer = {known}
 for _, class in ipairs({'high', 'normal', 'low'}) do
-  answer[#answer + 1] = refusal(tenant, class, limits_at(5))
+  answer[#answer + 1] = refusal(tenant, class, limits_at(5), 0)
 end
 for _, figure in ipairs(figures(tenant)) do answer[#answer + 1] = figure end
 return answer

@@ -31,7 +31,7 @@ if digest ~= '' then
   end
 end
 
-local why = refusal(tenant, class, limits_at(10))
+local why = refusal(tenant, class, limits_at(10), tonumber(deadline_ms))
 if why ~= '' then return {'', why, unpack(figures(tenant))} end
 
 -- The first write is one that a full Redis refuses: then nothing is written. What follows it is never refused.

@@ -22,38 +22,49 @@ local function waiting_reach(most)
   return count >= most
 end
 
--- Jobs of a tenant ('*': of all) that ended lately, and within how many ms.
+-- How fast jobs of a tenant ('*': of all) ended lately: how many within how many ms, in the best of the last slots, since a
+-- slot in which there was little to do says nothing of what could be done.
 local function drained(tenant)
-  local count, window_ms = 0, 0
+  local count, within_ms = 0, 1000
   for back = 0, 2 do
-    local ended = redis.call('HGET', ended_key(back), tenant)
-    if ended then
-      count = count + ended
-      window_ms = now % ENDED_SLOT_MS + back * ENDED_SLOT_MS
-    end
+    local ended = tonumber(redis.call('HGET', ended_key(back), tenant) or 0)
+    local slot_ms = back == 0 and math.max(now % ENDED_SLOT_MS, 1000) or ENDED_SLOT_MS
+    if ended / slot_ms > count / within_ms then count, within_ms = ended, slot_ms end
   end
-  return count, math.max(window_ms, 1000)
+  return count, within_ms
 end
 
--- A new job would wait longer than `age_ms`: the oldest in its own line has, or one round of turns takes as long.
-local function too_slow(tenant, class, age_ms)
-  local oldest = redis.call('ZRANGE', key('ready', class, tenant), 0, 0, 'WITHSCORES')
-  if oldest[2] then return now - oldest[2] > age_ms end
-  local count, window_ms = drained('*')
-  return count > 0 and redis.call('ZCARD', key('flows', class)) * window_ms / count > age_ms
+-- Whether a new job would wait longer than `age_ms`, or for more than half of its own time: a job that is begun too late is
+-- paid and thrown away. Its line tells: the oldest there has waited for longer, or it stands, and is too long for how fast it
+-- drains. A tenant without a line waits for a round of turns.
+local STANDS_MS = 1000
+local function too_slow(tenant, class, age_ms, deadline_ms)
+  local longest_ms = deadline_ms > 0 and math.min(age_ms, deadline_ms / 2) or age_ms
+  local line = key('ready', class, tenant)
+  local oldest = redis.call('ZRANGE', line, 0, 0, 'WITHSCORES')
+  if not oldest[2] then
+    local count, within_ms = drained('*')
+    return count > 0 and redis.call('ZCARD', key('flows', class)) * within_ms / count > longest_ms
+  end
+  local waited_ms = now - oldest[2]
+  if waited_ms > age_ms then return true end
+  if waited_ms < STANDS_MS then return false end
+  local count, within_ms = drained(tenant)
+  if count == 0 then return waited_ms > longest_ms end
+  return redis.call('ZCARD', line) * within_ms / count > longest_ms
 end
 
--- Why a job must not enter, '' when it may. Limits of 0 are none.
-local function refusal(tenant, class, limits)
+-- Why a job must not enter, '' when it may. Limits of 0 are none; a deadline of 0 is not known.
+local function refusal(tenant, class, limits, deadline_ms)
   local of_tenant, of_all, of_others, age_ms = unpack(limits)
   local most = class == 'high' and of_all or of_others
   if of_tenant > 0 and waiting_of(tenant) >= of_tenant then return 'tenant_queue_full' end
   if of_all > 0 and waiting_reach(most) then return 'queue_full' end
-  if age_ms > 0 and too_slow(tenant, class, age_ms) then return 'queue_too_slow' end
+  if age_ms > 0 and too_slow(tenant, class, age_ms, deadline_ms) then return 'queue_too_slow' end
   return ''
 end
 
--- What a refusal is explained by: jobs of the tenant that wait; ended lately of the tenant, within ms; the same of all.
+-- What a refusal is explained by: jobs of the tenant that wait; of it ended lately, within ms; the same of all.
 local function figures(tenant)
   local own, own_ms = drained(tenant)
   local all, all_ms = drained('*')
