@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
 import random
 import time
@@ -9,17 +10,20 @@ from collections import OrderedDict
 from collections.abc import Callable
 from typing import TypeVar
 
-from infrastructure.core.error_core import QueueFull, QueueRefusal, QueueTooSlow, TenantQueueFull
+from infrastructure.core.asyncio_core import within
+from infrastructure.core.error_core import QueueFull, QueueRefusal, QueueTooSlow, StoreUnavailable, TenantQueueFull
 from infrastructure.core.performance_core import PerformanceTracker
 from infrastructure.core.performance_core.operations import REJECTED, named
 from workers.jobs.models import Priority
 from workers.jobs.room import Figures, Limits, Reason, Refused, Room
+from workers.jobs.store.job_store import JobStore
 
 K = TypeVar("K")
 V = TypeVar("V")
 TIGHT_S = 2.0
 """For so long after a refusal the caller's next submits are looked at before their bodies are read."""
 LATELY_S = 10.0
+LOOK_S = 5.0
 SHORTEST_S, LONGEST_S = 1.0, 60.0
 SPREAD = 0.2
 MOST_LINES = 10_000
@@ -60,7 +64,28 @@ class Admission:
     def __init__(self, tracker: PerformanceTracker, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._tracker = tracker
         self._clock = clock
+        self._looking: dict[tuple[str, Limits], asyncio.Task[Room]] = {}
         self.crowd = Crowd(clock=clock)
+
+    async def look(self, store: JobStore, tenant: str, *, limits: Limits, idempotency_key: str | None) -> Room:
+        """Return what room there is for the tenant now; whoever asks the same at one time shares one look.
+
+        Raises:
+            StoreUnavailable: Redis did not tell within LOOK_S.
+        """
+        if idempotency_key is not None:
+            return await _look(store, tenant, limits, idempotency_key)
+        asked = (tenant, limits)
+        looking = self._looking.get(asked)
+        if looking is None:
+            looking = self._looking[asked] = asyncio.create_task(_look(store, tenant, limits, None), name="look")
+            looking.add_done_callback(lambda done: self._looked(asked, done))
+        return await asyncio.shield(looking)  # who goes away does not take it from the others
+
+    def _looked(self, asked: tuple[str, Limits], done: asyncio.Task[Room]) -> None:
+        del self._looking[asked]
+        if not done.cancelled():
+            done.exception()  # whoever waits still is told; where all have gone, nobody need be
 
     def check(self, room: Room, body: bytes | None, *, tenant: str, limits: Limits, began: float) -> None:
         """Return when a request may get in; `body` None: not read yet, so that it may be of any priority.
@@ -84,6 +109,13 @@ class Admission:
         wait_s = retry_after_s(ahead, per_s=figures.own_per_s if own else figures.all_per_s)
         headers = refusal_headers(reason, limits, figures, wait_s=wait_s)
         return _KINDS[reason](_words(reason, limits, figures), retry_after_s=wait_s, headers=headers)
+
+
+async def _look(store: JobStore, tenant: str, limits: Limits, idempotency_key: str | None) -> Room:
+    try:
+        return await within(store.room(tenant, idempotency_key=idempotency_key, limits=limits), LOOK_S)
+    except TimeoutError as exc:
+        raise StoreUnavailable(f"Redis did not answer within {LOOK_S:g} s", retry_after_s=2) from exc
 
 
 def retry_after_s(ahead: int, *, per_s: float, draw: Callable[[], float] = random.random) -> float:

@@ -80,6 +80,12 @@ def idempotency_key(headers: Headers) -> str | None:
     return key
 
 
+def idempotency(headers: Headers, body: Any) -> tuple[str, str] | None:
+    """Return what stands for `Idempotency-Key` and for the body, None where there is no key; see `idempotency_key`."""
+    key = idempotency_key(headers)
+    return None if key is None else (hashlib.sha256(key.encode()).hexdigest(), body_digest(body))
+
+
 def body_digest(body: Any) -> str:
     """Return what stands for a JSON body, however it was spelled."""
     return hashlib.sha256(orjson.dumps(body, option=orjson.OPT_SORT_KEYS)).hexdigest()

@@ -72,7 +72,7 @@ async def _body(request: Request, front: FrontDoor, asked: Asked) -> Any:
     tenant, limits = asked.caller.tenant, front.settings.limits
     room = None
     if front.admission.crowd.is_tight(tenant):
-        room = await within(front.store.room(tenant, idempotency_key=asked.key, limits=asked.limits))
+        room = await front.admission.look(front.store, tenant, limits=asked.limits, idempotency_key=asked.key)
         front.admission.check(room, None, tenant=tenant, limits=asked.limits, began=asked.began)
     body = await read_bytes(request.scope, request.receive, limits)
     if room is not None:

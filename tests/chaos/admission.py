@@ -28,6 +28,9 @@ TIMES, OVERLOAD_S, PEAK_S, CALM_S, AFTER_S = 10, 120, 20, 10, 45
 RECOVERED_WITHIN_S, WINDOW_S, WARMING_S = 30.0, 3.0, 4.0
 NOISY_JOBS, QUIET_RATE, QUIET_S = 10_000, 2, 60
 CONNECTIONS = 24
+SLOW = "a-second"
+PROVIDERS = (Given(name="slow", timeout_s=30, profile={"latency_s": 1.0}),)
+CANDIDATES = [one.target for one in PROVIDERS]
 UNAUTHORIZED = 401
 LIMITS = {"queued_per_tenant": 200, "queued": 400, "queue_age_s": 30}
 
@@ -38,27 +41,35 @@ def run(scale: float) -> Sequence[Row]:
 
 
 def overload(scale: float) -> list[Row]:
-    """Offer the fleet ten times what it can do, all with a deadline that a long line would pass."""
-    overload_s = max(8.0, OVERLOAD_S * scale)
-    phases = (
-        ("calm", CAPACITY / 2, max(4.0, CALM_S * scale)),
-        ("peak", 1.25 * CAPACITY, max(8.0, PEAK_S * scale)),
-        ("overload", TIMES * CAPACITY, overload_s),
-        ("after", CAPACITY / 2, max(12.0, AFTER_S * scale)),
-    )
+    """Offer a fleet ten times what it can do, all with a deadline that a long line would pass."""
     with _fleet(LIMITS) as wall:
-        found = asyncio.run(_offer(wall.url, phases))
-        ended = _ended(wall, [sent.id for sent in found.sent if sent.id])
-        with wall.client() as client:
-            wrong = audit(client)
+        return overload_of(wall, scale)
+
+
+def overload_of(wall: Wall, scale: float, *, capacity: float = CAPACITY) -> list[Row]:
+    """Do that to a running fleet that does `capacity` jobs a second."""
+    phases = (
+        ("calm", capacity / 2, max(3.0, CALM_S * scale)),
+        ("peak", 1.25 * capacity, max(7.0, PEAK_S * scale)),
+        ("overload", TIMES * capacity, max(8.0, OVERLOAD_S * scale)),
+        ("after", capacity / 2, max(9.0, AFTER_S * scale)),
+    )
+    found = asyncio.run(_offer(wall.url, phases))
+    ended = _ended(wall, [sent.id for sent in found.sent if sent.id])
+    with wall.client() as client:
+        wrong = audit(client)
     return [*_judged(found, ended), exactly("overload: contradictions in the store", wrong, [])]
 
 
 def noisy_tenant(scale: float) -> list[Row]:
     """Put ten thousand jobs of one tenant in line, then let another submit a few."""
-    jobs, seconds = scaled(NOISY_JOBS, scale, least=400), max(6.0, QUIET_S * scale)
     with _fleet({"queued_per_tenant": 20_000}) as wall:
-        waits_s, waiting = asyncio.run(_beside(wall, jobs, seconds))
+        return noise_on(wall, scale, jobs=scaled(NOISY_JOBS, scale, least=400))
+
+
+def noise_on(wall: Wall, scale: float, *, jobs: int, rate: float = QUIET_RATE) -> list[Row]:
+    """Do that to a running fleet; the other tenant submits `rate` jobs a second."""
+    waits_s, waiting = asyncio.run(_beside(wall, jobs, rate, max(5.0, QUIET_S * scale)))
     return [
         at_least("noisy tenant: its jobs that still wait at the end", waiting, 1),
         at_most("noisy tenant: p95 of another tenant's wait", percentile(waits_s, 0.95), 2.0, unit="s"),
@@ -69,10 +80,9 @@ def noisy_tenant(scale: float) -> list[Row]:
 @contextmanager
 def _fleet(limits: dict[str, Any]) -> Iterator[Wall]:
     """Run a fleet that does CAPACITY jobs a second, and no more."""
-    providers = [Given(name="p", timeout_s=30, profile={"latency_s": 1.0})]
-    with Wall(providers=providers, settings={"limits": limits}) as wall:
+    with Wall(providers=PROVIDERS, settings={"limits": limits, "models": {SLOW: CANDIDATES}}) as wall:
         wall.start(workers=1, AI_PROVIDER_WORKER_CONCURRENCY=str(CAPACITY))
-        warm_up(wall.url, jobs=20)
+        warm_up(wall.url, jobs=20, model=SLOW)
         yield wall
 
 
@@ -100,7 +110,7 @@ class Offered:
 
 async def _offer(url: str, phases: Sequence[tuple[str, float, float]]) -> Offered:
     """Submit in an open loop, each at its time, however the others fare."""
-    body, found, at_s = questions(), Offered(time.time() * 1000), 0.0
+    body, found, at_s = questions(SLOW), Offered(time.time() * 1000), 0.0
     for name, rate, seconds in phases:
         found.sent += [Sent(name, at_s + number / rate) for number in range(round(rate * seconds))]
         found.spans[name] = (at_s, at_s + seconds)
@@ -201,13 +211,13 @@ def _recovered_s(found: Offered, ended: dict[str, End]) -> float:
     return math.inf
 
 
-async def _beside(wall: Wall, jobs: int, seconds: float) -> tuple[list[float], int]:
+async def _beside(wall: Wall, jobs: int, rate: float, seconds: float) -> tuple[list[float], int]:
     """Return how long the quiet tenant's jobs waited for their claims, and how many noisy ones wait still."""
     noisy, quiet = [{"Authorization": f"Bearer {key}"} for key in await make_keys(wall, ("noisy", "quiet"))]
     async with aiohttp.ClientSession(wall.url, connector=aiohttp.TCPConnector(limit=CONNECTIONS)) as session:
         await eventually(lambda: _asks_for_keys(session), what="the front door asks for keys")
         await _fill(session, jobs, noisy)
-        ids = await _quietly(session, seconds, quiet)
+        ids = await _quietly(session, rate, seconds, quiet)
     with wall.client() as client:
         waiting = client.zcard(f"{PREFIX}:ready:normal:noisy")
         waits = [_wait_s(client.hmget(f"{PREFIX}:job:{job_id}", "created", "started")) for job_id in ids]
@@ -221,7 +231,7 @@ async def _asks_for_keys(session: aiohttp.ClientSession) -> bool:
 
 async def _fill(session: aiohttp.ClientSession, jobs: int, caller: dict[str, str]) -> None:
     """Submit the noisy tenant's jobs over a few connections."""
-    body, numbers = questions(), iter(range(jobs))
+    body, numbers = questions(SLOW), iter(range(jobs))
 
     async def one_connection() -> None:
         for number in numbers:
@@ -231,11 +241,11 @@ async def _fill(session: aiohttp.ClientSession, jobs: int, caller: dict[str, str
     await asyncio.gather(*(one_connection() for _ in range(CONNECTIONS)))
 
 
-async def _quietly(session: aiohttp.ClientSession, seconds: float, caller: dict[str, str]) -> list[str]:
+async def _quietly(session: aiohttp.ClientSession, rate: float, seconds: float, caller: dict[str, str]) -> list[str]:
     """Submit a few jobs of another tenant, each at its time; return their ids once all have ended."""
-    body, began, ids = questions(), time.monotonic(), []
-    for number in range(round(seconds * QUIET_RATE)):
-        await asyncio.sleep(max(0, began + number / QUIET_RATE - time.monotonic()))
+    body, began, ids = questions(SLOW), time.monotonic(), []
+    for number in range(round(seconds * rate)):
+        await asyncio.sleep(max(0, began + number / rate - time.monotonic()))
         async with session.post("/api/v1/completion", json=body(number), headers=caller) as answer:
             assert answer.status == 202, await answer.text()
             ids.append((await answer.json())["id"])

@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import aiohttp
 import redis.asyncio as aioredis
@@ -91,7 +92,7 @@ async def _cancel_all(wall: Wall, count: int, drawn: random.Random) -> tuple[lis
                 assert answer.status == 202, await answer.text()
                 job = Cancelled((await answer.json())["id"])
             await asyncio.sleep(pause_s)
-            job.before = ((await redis.hget(f"{PREFIX}:job:{job.id}", "state")) or b"").decode()
+            job.before = await _state(redis, job.id)
             if await redis.zscore(f"{PREFIX}:jobs:delayed", job.id) is not None:
                 job.before = "put aside"
             before = time.perf_counter()
@@ -104,9 +105,14 @@ async def _cancel_all(wall: Wall, count: int, drawn: random.Random) -> tuple[lis
         found = await asyncio.gather(*(one(number, *each) for number, each in enumerate(plan)))
         left_calls = await _calls_left(wall)
         for job in found:
-            job.end = ((await redis.hget(f"{PREFIX}:job:{job.id}", "state")) or b"gone").decode()
+            job.end = await _state(redis, job.id)
         told = Counter(message for _, message in heard)
     return found, told, left_calls
+
+
+async def _state(redis: aioredis.Redis, job_id: str) -> str:
+    state: Any = await redis.hget(f"{PREFIX}:job:{job_id}", "state")
+    return "gone" if state is None else str(state.decode())
 
 
 async def _calls_left(wall: Wall) -> int:

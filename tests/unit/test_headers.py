@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from api.http.headers import body_digest, cache_mode, idempotency_key, preferred_wait
+from api.http.headers import body_digest, cache_mode, idempotency, idempotency_key, preferred_wait
 from infrastructure.core.error_core import ValidationFailed
 
 
@@ -70,6 +70,16 @@ def test_a_key_is_taken_bare_or_as_a_quoted_string(value: bytes, key: str) -> No
 
 def test_without_the_header_there_is_no_key() -> None:
     assert key_of() is None
+    assert idempotency([(b"accept", b"*/*")], {}) is None
+
+
+def test_a_key_and_a_body_are_stood_for_by_digests_however_they_are_spelled() -> None:
+    def digests(key: bytes, body: object) -> tuple[str, str] | None:
+        return idempotency([(b"idempotency-key", key)], body)
+
+    assert digests(b"k", {"a": 1, "b": 2}) == digests(b'"k"', {"b": 2, "a": 1})
+    assert digests(b"k", {}) != digests(b"l", {})
+    assert b"secret" not in repr(digests(b"secret", {})).encode()
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,9 @@ script that ends the job. Whatever else has none is listed in `WITHOUT_EXPIRY`, 
                                      its end, none before
     idem:{tenant}:{digest}   string  as its job, and 24 h      an idempotency key's job: id:body digest; see
                                      from its submit at least  IdempotencyGone
+    once:{tenant}:{scope}:{digest}
+                             hash    a lease while it is made, an idempotency key of what takes several steps (files,
+                                     24 h or more after it     batches): body, holder, value; see jobs/idempotency
     tenant:{tenant}:jobs     zset    after its last job        id -> created, for the list; trimmed at submit
     tenant:{tenant}:delayed  zset    1 h after the last is due id -> due: the tenant's part of jobs:delayed, to be counted
     ended:{slot}             hash    1 min                     tenant -> jobs that ended in 5 s, *: of all; how fast the
