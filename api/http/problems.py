@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from http import HTTPStatus
 from typing import Any
 
@@ -45,8 +45,8 @@ _BY_STATUS: dict[int, tuple[type[RequestError], str]] = {
 def install(app: FastAPI, errors: ErrorHandler) -> None:
     """Have every error that a route or the framework raises handled, and answered as a problem."""
 
-    def answering(of: Callable[[Exception], ServiceError]) -> Callable[[Request, Exception], Response]:
-        def on_error(request: Request, error: Exception) -> Response:
+    def answering(of: Callable[[Exception], ServiceError]) -> Callable[[Request, Exception], Awaitable[Response]]:
+        async def on_error(request: Request, error: Exception) -> Response:  # a plain function would be run in a thread
             told = of(error)
             errors.handle(told, {"method": request.method, "route": getattr(request.scope.get("route"), "path", None)})
             response = render(told, trace_of(request.scope).request_id)

@@ -16,6 +16,8 @@ import redis as sync_redis
 from fastapi import FastAPI
 
 from api.app import create_app
+from api.cli.asking import Asker, connection
+from api.cli.tally import Tally
 from api.front import FrontDoor
 from infrastructure.core.config_core import load
 from tests.support.front_door import BODY, SANDBOX, FrontDoorProcess, complete_next
@@ -23,6 +25,7 @@ from tests.support.jobs import audit
 from tests.support.redis_server import RedisServer
 from tests.support.stack import PROGRAM
 from tests.support.waiting import eventually
+from workers.jobs.room import Room, limits_of
 
 pytestmark = pytest.mark.anyio
 LIMITS = {
@@ -147,6 +150,75 @@ async def test_a_repeat_whose_job_is_gone_is_told_so_and_runs_nothing(
     assert (again.status_code, again.json()["code"]) == (410, "idempotency_result_gone")
     assert job_id in again.json()["detail"]
     assert (await client.get("/api/v1/jobs")).json()["data"] == []
+
+
+async def test_those_who_look_at_one_time_share_one_look_and_a_key_is_looked_for_by_itself(
+    client: httpx.AsyncClient, front: FrontDoor
+) -> None:
+    await submit(client, Idempotency_Key="known")
+    limits = limits_of(front.settings)
+
+    async def scripts() -> int:
+        stats: dict[str, Any] = await front.redis.info("commandstats")
+        return int(stats.get("cmdstat_evalsha", {}).get("calls", 0))
+
+    async def looks(count: int, key: str | None) -> list[Room]:
+        return await asyncio.gather(
+            *(front.admission.look(front.store, "default", limits=limits, idempotency_key=key) for _ in range(count))
+        )
+
+    await looks(1, None)
+    before = await scripts()
+    found = await looks(50, None)
+    assert await scripts() - before == 1
+    assert {room.figures.waiting for room in found} == {1}
+    assert [room.known for room in await looks(2, "known")] == [True, True]
+    assert not (await looks(1, None))[0].known
+
+
+async def test_one_who_goes_away_does_not_take_the_look_from_the_others(
+    client: httpx.AsyncClient, front: FrontDoor
+) -> None:
+    limits = limits_of(front.settings)
+    first, second = (
+        asyncio.create_task(front.admission.look(front.store, "t", limits=limits, idempotency_key=None))
+        for _ in range(2)
+    )
+    await asyncio.sleep(0)
+    first.cancel()
+    assert (await second).figures.waiting == 0
+
+
+async def test_the_reference_tells_of_a_full_queue_and_of_what_is_left(client: httpx.AsyncClient) -> None:
+    responses = (await client.get("/openapi.json")).json()["paths"]["/api/v1/completion"]["post"]["responses"]
+    codes = {
+        code: status
+        for status, response in responses.items()
+        for code in response["content"].get("application/problem+json", {}).get("examples", {})
+    }
+    expected = {
+        "idempotency_result_gone": "410", "tenant_queue_full": "429", "queue_full": "503", "queue_too_slow": "503",
+    }  # fmt: skip
+    assert expected.items() <= codes.items()
+    assert {"RateLimit", "RateLimit-Policy"} <= responses["202"]["headers"].keys()
+    for status in ("429", "503"):
+        assert {"Retry-After", "RateLimit", "RateLimit-Policy"} <= responses[status]["headers"].keys()
+
+
+async def test_the_demo_waits_for_room_as_long_as_it_takes(door: FrontDoorProcess) -> None:
+    await _answers(door.url, [BODY] * 4, None)
+    async with connection(door.url, api_key=None, concurrency=8) as http:
+        asker = Asker(http, Tally(4), model="default", concurrency=4)
+        asking = asyncio.create_task(asker.run([f"question {number}" for number in range(4)], earlier=(), keep=4))
+
+        async def made_room() -> bool:
+            page = (await http.get("/api/v1/jobs", params={"status": "queued"})).json()["data"]
+            for job in page:
+                await http.post(f"/api/v1/jobs/{job['id']}/cancel")
+            return asking.done()
+
+        await eventually(made_room, within_s=60, every_s=0.05, what="every question has got in")
+    assert {job["status"] for _, job in await asking} == {"cancelled"}
 
 
 @pytest.mark.parametrize("key", ["", '"', '""', "x" * 256])
