@@ -198,6 +198,7 @@ async def test_room_is_judged_within_a_fraction_of_a_millisecond_in_a_long_queue
     for number in range(100):
         await must_claim(store, f"w{number}")
     limits = Limits(of_tenant=50, of_all=800, reserve=0.1, age_s=3_600)
+    await store.room("t1", idempotency_key=None, limits=limits)  # from now on the server knows both scripts
     await redis.config_resetstat()
     for _ in range(100):
         assert isinstance(await store.admit(new_job(tenant="t1"), limits=limits), Refused)

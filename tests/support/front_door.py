@@ -78,7 +78,7 @@ class FrontDoorProcess:
                 [sys.executable, "-m", "api.main"], env=self._environment, stderr=errors, stdout=log
             )
         if wait:
-            wait_for(lambda: self.answers("/health"), what="the front door lives")
+            wait_for(lambda: self.answers("/health"), within_s=30, what="the front door lives")
         return self
 
     def answers(self, path: str) -> bool:
