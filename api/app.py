@@ -9,6 +9,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from fastapi import FastAPI
 from redis.asyncio import Redis
 
+from api.admission import Admission
 from api.events import RecentEvents
 from api.front import SOCKET_TIMEOUT_S, STORE_S, FrontDoor
 from api.http import problems
@@ -119,6 +120,7 @@ def _front_door(settings: Settings, config: CoreConfig | None) -> FrontDoor:
         store=JobStore(redis, prefix=prefix, result_ttl_s=settings.jobs.result_ttl_s),
         dead=DeadLetters(redis, prefix=prefix, result_ttl_s=settings.jobs.result_ttl_s),
         keys=keys,
+        admission=Admission(observation.tracker),
         waiters=waiters,
         bell=bell,
         observation=observation,

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 from redis.asyncio import Redis
 from starlette.types import Scope
 
+from api.admission import Admission
 from api.events import RecentEvents
 from api.keys.keys import KeyStore
 from api.streams import StreamPlaces
@@ -46,6 +47,7 @@ class FrontDoor:
     store: JobStore
     dead: DeadLetters
     keys: KeyStore
+    admission: Admission
     waiters: Waiters
     bell: Bell
     observation: Observation

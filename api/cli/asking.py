@@ -10,7 +10,7 @@ from typing import Any
 
 import httpx
 
-from api.cli.client import ENDED, TIMEOUT_S, WAIT_S, Job, problem
+from api.cli.client import ENDED, NO_ROOM, TIMEOUT_S, WAIT_S, Job, problem, retry_after
 from api.cli.errors import CommandFailed
 from api.cli.tally import Tally
 from infrastructure.core.asyncio_core import end_tasks
@@ -84,8 +84,15 @@ class Asker:
         return job
 
     async def _ask(self, method: str, path: str, **options: Any) -> dict[str, Any]:
-        """Ask, and ask again while the front door is away: a submit carries an idempotency key."""
-        for tried in range(1, TRIES + 1):
+        """Ask, and ask again while the front door is away or the queue full: a submit carries an idempotency key.
+
+        Raises:
+            CommandFailed: it was away for TRIES pauses, or refuses what is asked.
+        """
+        tried = 0
+        while tried < TRIES:
+            tried += 1
+            pause_s = PAUSE_S
             try:
                 answer = await self._http.request(method, path, timeout=WAIT_S + TIMEOUT_S, **options)
                 content = answer.json()
@@ -95,9 +102,11 @@ class Asker:
             else:
                 if answer.is_success and isinstance(content, dict):
                     return content
-                if answer.status_code != UNAVAILABLE or tried == TRIES:
+                if isinstance(content, dict) and content.get("code") in NO_ROOM:  # _all bounds how long that may go on
+                    tried, pause_s = 0, retry_after(answer)
+                elif answer.status_code != UNAVAILABLE or tried == TRIES:
                     raise CommandFailed(problem(content if isinstance(content, dict) else {}, answer.status_code))
-            await asyncio.sleep(PAUSE_S)
+            await asyncio.sleep(pause_s)
         raise CommandFailed("the service does not answer")
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import secrets
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import TracebackType
 from typing import Any, Self
@@ -19,6 +20,14 @@ WAIT_S = 30
 SHOWN_CHARACTERS = 500
 ENDED = frozenset({"completed", "failed", "cancelled", "expired"})
 Job = dict[str, Any]
+NO_ROOM = {
+    "tenant_queue_full": "as many of your jobs wait as may",
+    "queue_full": "the queue is full",
+    "queue_too_slow": "the queue is too slow for another job",
+}
+"""Codes of a submit that there is no room for now."""
+PAUSE_S = 2.0
+LONGEST_SAID = 5
 
 
 def service_url(url: str | None) -> str:
@@ -39,6 +48,14 @@ def service_url(url: str | None) -> str:
 
 class NoService(CommandFailed):
     """Nobody listens where the service should be."""
+
+
+class Refusal(CommandFailed):
+    """There is no room in the queue now; `retry_after_s` is when there may be."""
+
+    def __init__(self, message: str, *, retry_after_s: float) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
 
 
 class Client:
@@ -65,14 +82,23 @@ class Client:
         """Close the connections."""
         self._http.close()
 
-    def submit(self, body: dict[str, Any], *, wait_s: float = 0) -> Job:
+    def submit(
+        self, body: dict[str, Any], *, wait_s: float = 0, refused: Callable[[Refusal], None] = lambda _: None
+    ) -> Job:
         """Submit a completion and wait up to `wait_s` seconds for its end.
 
+        A submit that the queue has no room for is tried again when the service says, as long as that is within the wait;
+        `refused` is told before each pause. All tries are one job: they carry one idempotency key.
+
         Raises:
+            Refusal: there was no room, to the end.
             CommandFailed: it was not taken, or a person ended the wait; then the sentence has the job's id.
         """
         deadline = time.monotonic() + wait_s
-        job = self._ask("POST", "/api/v1/completion", json=body)
+        try:
+            job = self._until_taken(body, deadline, refused)
+        except KeyboardInterrupt:
+            raise CommandFailed("interrupted; whether the job was taken is unknown", status=EXIT_INTERRUPTED) from None
         try:
             return self.wait_for(job, deadline=deadline)
         except KeyboardInterrupt:
@@ -80,6 +106,18 @@ class Client:
                 f"interrupted; job {job['id']} goes on: see `ai-provider jobs show {job['id']}`",
                 status=EXIT_INTERRUPTED,
             ) from None
+
+    def _until_taken(self, body: dict[str, Any], deadline: float, refused: Callable[[Refusal], None]) -> Job:
+        headers = {"Idempotency-Key": f"cli-{secrets.token_hex(16)}"}
+        while True:  # each round takes a second at least, and the deadline is finite
+            try:
+                return self._ask("POST", "/api/v1/completion", json=body, headers=headers)
+            except Refusal as refusal:
+                pause_s = max(1.0, refusal.retry_after_s)
+                if time.monotonic() + pause_s > deadline:
+                    raise
+                refused(refusal)
+                time.sleep(pause_s)
 
     def wait_for(self, job: Job, *, deadline: float) -> Job:
         """Return the job when it has ended, or as it is at the deadline (monotonic seconds)."""
@@ -170,15 +208,25 @@ def _content(answer: httpx.Response, url: str) -> dict[str, Any]:
         content = None
     if not isinstance(content, dict):
         raise CommandFailed(f"what answers at {url} is not this service (status {answer.status_code})")
+    if content.get("code") in NO_ROOM:
+        raise Refusal(problem(content, answer.status_code), retry_after_s=retry_after(answer))
     if answer.is_error:
         raise CommandFailed(problem(content, answer.status_code))
     return content
+
+
+def retry_after(answer: httpx.Response) -> float:
+    """Return the seconds that an answer says to wait; a few where it does not."""
+    said = answer.headers.get("Retry-After", "")
+    return float(said) if said.isdecimal() and len(said) <= LONGEST_SAID else PAUSE_S
 
 
 def problem(content: dict[str, Any], status: int) -> str:
     """Return a problem document as a sentence."""
     fields = [f"{error.get('field')}: {error.get('message')}" for error in content.get("errors") or ()]
     text = "; ".join(fields) or str(content.get("detail") or content.get("title") or f"status {status}")
+    if content.get("code") in NO_ROOM:
+        return f"{NO_ROOM[content['code']]}; nothing was submitted, try again later or raise its limits ({text[:SHOWN_CHARACTERS]})"
     hint = " (set AI_PROVIDER_API_KEY)" if content.get("code") in {"missing_api_key", "invalid_api_key"} else ""
     return f"{text[:SHOWN_CHARACTERS]}{hint}"
 

@@ -19,9 +19,9 @@ from infrastructure.core.redis_core import connect
 T = TypeVar("T")
 
 
-def create(*, tenant: str, operator: bool, name: str) -> None:
+def create(*, tenant: str, operator: bool, name: str, queued: int | None = None) -> None:
     """Make a key and write it, the only time that it is seen."""
-    key = _with_keys(lambda keys: keys.create(tenant, operator=operator, name=name))
+    key = _with_keys(lambda keys: keys.create(tenant, operator=operator, name=name, queued=queued))
     output.say(key)
     output.note(
         "Keep it now: it is not shown again. Within seconds every caller needs a key; "
@@ -103,6 +103,7 @@ def _json(key: KeyInfo) -> dict[str, object]:
         "tenant": key.tenant,
         "operator": key.operator,
         "name": key.name,
+        "queued": key.queued,
         "created_at": _instant(key.created_ms),
         "revoked_at": _instant(key.revoked_ms),
     }

@@ -243,11 +243,15 @@ def keys_create(
         bool, typer.Option("--operator", help="May also see providers, metrics and configuration.")
     ] = False,
     name: Annotated[str, typer.Option(help="A note on what it is for.")] = "",
+    queued: Annotated[
+        int | None,
+        typer.Option(min=1, help="Most jobs of its tenant that may wait, in place of limits.queued_per_tenant."),
+    ] = None,
 ) -> None:
     """Make a key and show it, once. From the first key on, every caller needs one."""
     from api.cli import keys as command
 
-    command.create(tenant=tenant, operator=operator, name=name)
+    command.create(tenant=tenant, operator=operator, name=name, queued=queued)
 
 
 @keys.command("list")

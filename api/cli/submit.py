@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from api.cli import output
-from api.cli.client import ENDED, Client, Job
+from api.cli.client import ENDED, Client, Job, Refusal
 from api.cli.errors import EXIT_FAILURE, CommandFailed
 
 
@@ -33,7 +33,7 @@ def run(wanted: Wanted) -> int:
         CommandFailed: the service did not take it.
     """
     with Client.from_options(wanted.url) as client:
-        job = client.submit(_body(wanted), wait_s=wanted.timeout_s if wanted.wait else 0)
+        job = client.submit(_body(wanted), wait_s=wanted.timeout_s if wanted.wait else 0, refused=_say_refused)
     if wanted.as_json:
         output.dump(job)
     elif wanted.wait:
@@ -41,6 +41,10 @@ def run(wanted: Wanted) -> int:
     else:
         output.say(job["id"])
     return 0 if not wanted.wait or job["status"] == "completed" else EXIT_FAILURE
+
+
+def _say_refused(refusal: Refusal) -> None:
+    output.note(f"No room in the queue yet: trying again in {refusal.retry_after_s:.0f} s.")
 
 
 def show_answer(job: Job) -> None:

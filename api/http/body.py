@@ -46,14 +46,18 @@ async def read_json(scope: Scope, receive: Receive, limits: Limits) -> Any:
         InvalidJSON: it is no JSON document, or one that is refused (see `parse`).
         ClientDisconnect: the client went away in the middle.
     """
+    return parse(await read_bytes(scope, receive, limits), limits.depth)
+
+
+async def read_bytes(scope: Scope, receive: Receive, limits: Limits) -> bytes:
+    """Return a request's body as it came; raises what `read_json` does, but for InvalidJSON."""
     headers = dict(scope["headers"])
     _check_type(headers)
     try:
         async with asyncio.timeout(READ_S):
-            body = await _read(headers, receive, limits.body_bytes)
+            return await _read(headers, receive, limits.body_bytes)
     except TimeoutError:
         raise BodyTooSlow(f"expected the whole body within {READ_S:g} seconds") from None
-    return parse(body, limits.depth)
 
 
 def parse(body: bytes, depth: int) -> Any:

@@ -13,7 +13,10 @@ from api.http.problems import field_error
 
 Headers = Iterable[tuple[bytes, bytes]]
 MAX_KEY = 255
+KEY_HEADER = "Idempotency-Key"
 _PREFERENCE = re.compile(r'\s*wait\s*=\s*"?([^";]*?)"?\s*(?:;.*)?\Z', re.IGNORECASE)
+_QUOTED = re.compile(r'"(?:[^"\\]|\\["\\])*"')
+_ESCAPED = re.compile(r'\\(["\\])')
 _SECONDS = re.compile(r"[0-9]{1,6}\Z")
 _EVENT_ID = re.compile(r"[0-9]{0,15}\Z")
 
@@ -57,20 +60,36 @@ def cache_mode(headers: Headers) -> Literal["refresh", "off"] | None:
     return "refresh" if "no-cache" in said else None
 
 
-def idempotency(headers: Headers, body: Any) -> tuple[str, str] | None:
-    """Return the digests of `Idempotency-Key` and of the body in one spelling, None where there is no key.
+def idempotency_key(headers: Headers) -> str | None:
+    """Return the `Idempotency-Key` (draft-ietf-httpapi-idempotency-key-header), None where there is none.
+
+    It may stand in quotes, as the draft has it (a string of RFC 9651), or bare, as most send it: the quotes are no part of it.
 
     Raises:
-        ValidationFailed: the key is not 1 to 255 printable characters, or there are several.
+        ValidationFailed: it is not 1 to 255 printable ASCII characters, its quotes do not fit, or there are several.
     """
-    keys = [value for name, value in headers if name == b"idempotency-key"]
-    if not keys:
+    values = [value.decode("latin-1").strip(" \t") for name, value in headers if name == b"idempotency-key"]
+    if not values:
         return None
-    key = keys[0].decode("latin-1")
-    if len(keys) > 1 or not 1 <= len(key) <= MAX_KEY or not (key.isascii() and key.isprintable()):
-        raise field_error("Idempotency-Key", f"expected one key of 1 to {MAX_KEY} printable ASCII characters")
-    canonical = orjson.dumps(body, option=orjson.OPT_SORT_KEYS)
-    return hashlib.sha256(keys[0]).hexdigest(), hashlib.sha256(canonical).hexdigest()
+    if len(values) > 1:
+        raise field_error(KEY_HEADER, f"expected one key, got {len(values)}")
+    key = _unquoted(values[0]) if values[0].startswith('"') else values[0]
+    if not 1 <= len(key) <= MAX_KEY:
+        raise field_error(KEY_HEADER, f"expected a key of 1 to {MAX_KEY} characters, got {len(key) or 'none'}")
+    if not (key.isascii() and key.isprintable()):
+        raise field_error(KEY_HEADER, "expected a key of printable ASCII characters, got others")
+    return key
+
+
+def idempotency(headers: Headers, body: Any) -> tuple[str, str] | None:
+    """Return what stands for `Idempotency-Key` and for the body, None where there is no key; see `idempotency_key`."""
+    key = idempotency_key(headers)
+    return None if key is None else (hashlib.sha256(key.encode()).hexdigest(), body_digest(body))
+
+
+def body_digest(body: Any) -> str:
+    """Return what stands for a JSON body, however it was spelled."""
+    return hashlib.sha256(orjson.dumps(body, option=orjson.OPT_SORT_KEYS)).hexdigest()
 
 
 def last_event_id(headers: Headers) -> int:
@@ -96,3 +115,11 @@ def accepts(headers: Headers, media_type: str) -> bool:
 
 def _refused(parameters: list[str]) -> bool:
     return any(re.fullmatch(r"\s*q\s*=\s*0(\.0*)?\s*", one) for one in parameters)
+
+
+def _unquoted(text: str) -> str:
+    if not _QUOTED.fullmatch(text):
+        raise field_error(
+            KEY_HEADER, "expected a key that begins with a quote to be one quoted string, got something else"
+        )
+    return _ESCAPED.sub(r"\1", text[1:-1])

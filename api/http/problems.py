@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from http import HTTPStatus
 from typing import Any
 
@@ -23,6 +23,7 @@ from infrastructure.core.error_core import (
     MethodNotAllowed,
     MissingKey,
     NotFound,
+    QueueRefusal,
     RequestError,
     ServiceError,
     ValidationFailed,
@@ -44,8 +45,8 @@ _BY_STATUS: dict[int, tuple[type[RequestError], str]] = {
 def install(app: FastAPI, errors: ErrorHandler) -> None:
     """Have every error that a route or the framework raises handled, and answered as a problem."""
 
-    def answering(of: Callable[[Exception], ServiceError]) -> Callable[[Request, Exception], Response]:
-        def on_error(request: Request, error: Exception) -> Response:
+    def answering(of: Callable[[Exception], ServiceError]) -> Callable[[Request, Exception], Awaitable[Response]]:
+        async def on_error(request: Request, error: Exception) -> Response:  # a plain function would be run in a thread
             told = of(error)
             errors.handle(told, {"method": request.method, "route": getattr(request.scope.get("route"), "path", None)})
             response = render(told, trace_of(request.scope).request_id)
@@ -76,6 +77,8 @@ def _headers(error: ServiceError) -> dict[str, str]:
     if isinstance(error, (MissingKey, InvalidKey)):
         invalid = ', error="invalid_token"' if isinstance(error, InvalidKey) else ""
         headers["WWW-Authenticate"] = f'Bearer realm="ai-provider"{invalid}'
+    if isinstance(error, QueueRefusal):
+        headers |= error.headers
     if (wait_s := retry_after_s(error)) is not None:
         headers["Retry-After"] = str(max(1, math.ceil(wait_s)))
     if error.status in {HTTPStatus.REQUEST_ENTITY_TOO_LARGE, HTTPStatus.REQUEST_TIMEOUT}:

@@ -4,7 +4,8 @@ A key is `aip_{id}_{secret}`: the id (12 hex digits) finds it, the secret (256 r
 service's prefix, without expiry (a key lives until it is revoked, and is listed after that):
 
     key:{id}   hash   hmac (SHA-256 under the service's secret, hex), tenant, operator (0 or 1), name,
-                      created, revoked (ms since 1970, by Redis; `revoked` only when it is)
+                      created, revoked (ms since 1970, by Redis; `revoked` only when it is), queued (its own limit
+                      of jobs that wait, where it has one)
     keys       set    the id of every key ever made; not empty: callers need a key
 
 What was read is remembered for 5 s in a process's memory alone. Between `start` and `stop` it is forgotten as soon as any
@@ -33,6 +34,7 @@ CACHE_ENTRIES = 10_000
 CACHE_BYTES = 16_000_000
 _ANY_KEY = "any-key"
 MAX_NAME = 100
+MAX_QUEUED = 100_000_000
 _KEY = re.compile(r"aip_([0-9a-f]{12})_[A-Za-z0-9_-]{43}\Z")
 _TENANT = re.compile(r"[a-z0-9_-]{1,64}\Z")
 _NOBODY = "0" * 64
@@ -45,6 +47,8 @@ class Principal:
     tenant: str
     operator: bool
     key_id: str | None
+    queued: int | None = None
+    """Most jobs of its tenant that may wait when this caller submits; None: as configured."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,6 +61,7 @@ class KeyInfo:
     name: str
     created_ms: int
     revoked_ms: int | None
+    queued: int | None = None
 
 
 class KeyStore:
@@ -88,16 +93,20 @@ class KeyStore:
         """End what `start` began."""
         await self.cache.close()
 
-    async def create(self, tenant: str, *, operator: bool = False, name: str = "") -> str:
+    async def create(self, tenant: str, *, operator: bool = False, name: str = "", queued: int | None = None) -> str:
         """Make a key for a tenant and return it: the only time that it is seen.
 
+        `queued` is the most jobs of the tenant that may wait when this key submits, None: as configured.
+
         Raises:
-            ValidationFailed: the tenant or the name breaks a rule.
+            ValidationFailed: the tenant, the name or the number breaks a rule.
         """
         if not _TENANT.match(tenant):
             raise ValidationFailed("tenant: expected 1 to 64 of a-z, 0-9, _ and -")
         if len(name) > MAX_NAME or not name.isprintable():
             raise ValidationFailed(f"name: expected at most {MAX_NAME} printable characters")
+        if queued is not None and not 1 <= queued <= MAX_QUEUED:
+            raise ValidationFailed(f"queued: expected 1 to {MAX_QUEUED} jobs, got {queued}")
         key_id = secrets.token_hex(6)
         key = f"aip_{key_id}_{secrets.token_urlsafe(32)}"
         fields: dict[Any, Any] = {
@@ -105,6 +114,7 @@ class KeyStore:
             "tenant": tenant,
             "operator": int(operator),
             "name": name,
+            **({} if queued is None else {"queued": queued}),
         }
         with store_errors():
             fields["created"] = await self._now_ms()
@@ -167,7 +177,8 @@ class KeyStore:
         same = hmac.compare_digest(row.get(b"hmac", _NOBODY.encode()), digest.encode())
         if not same or not match or b"revoked" in row:
             raise InvalidKey("the API key is not valid")
-        return {"tenant": row[b"tenant"].decode(), "operator": row[b"operator"] == b"1", "key_id": key_id}
+        return {"tenant": row[b"tenant"].decode(), "operator": row[b"operator"] == b"1", "key_id": key_id,
+                "queued": _number(row.get(b"queued"))}  # fmt: skip
 
     @property
     def _all(self) -> str:
@@ -191,5 +202,10 @@ def _info(key_id: str, row: dict[bytes, bytes]) -> KeyInfo:
         operator=row[b"operator"] == b"1",
         name=row.get(b"name", b"").decode(),
         created_ms=int(row[b"created"]),
-        revoked_ms=int(row[b"revoked"]) if b"revoked" in row else None,
+        revoked_ms=_number(row.get(b"revoked")),
+        queued=_number(row.get(b"queued")),
     )
+
+
+def _number(value: bytes | None) -> int | None:
+    return None if value is None else int(value)

@@ -54,8 +54,10 @@ _FAULT = {"field": "tempreature", "pointer": "#/tempreature", "message": "no suc
 _HEADERS = {
     "Cache-Control": "`no-cache`: a new answer, which others may then get; `no-store`: neither read nor keep. `cache.mode` in "
     "the body wins.",
-    "Idempotency-Key": "1 to 255 printable characters: the same key and body make one job. The second answer carries "
-    "`Idempotency-Replayed: true`; the same key with another body is refused.",
+    "Idempotency-Key": "1 to 255 printable characters, bare or as a quoted string: the same key and body make one job. A "
+    "repeat is answered with that job and `Idempotency-Replayed: true`, however full the queue is; the same key with another "
+    "body is refused (422). A key is kept for 24 hours from the submit and at least as long as the job; a repeat after the "
+    "job's result is gone gets 410, not a second job.",
     "Prefer": "`wait=N`: hold the answer until the job ends, N (at most 60) seconds at the longest.",
     "Last-Event-ID": "The id of the last event that was read: only what came after it is told.",
     "X-Request-Id": "Named in the log and in the answer; made up where it is missing.",
@@ -98,18 +100,43 @@ def _header(name: str) -> Document:
     }
 
 
-_LOCATION = {"Location": {"description": "Where to poll the job.", "schema": {"type": "string"}}}
+_TEXT = {"type": "string"}
+_LIMITS = {
+    "RateLimit-Policy": {
+        "description": "The limits of jobs that may wait at one time: `tenant`, the caller's; `service`, that of all.",
+        "schema": _TEXT, "example": '"tenant";q=50000;qu="concurrent-requests"',
+    },
+    "RateLimit": {
+        "description": "How many more may come in now (`r`), and in how many seconds where there is none (`t`).",
+        "schema": _TEXT, "example": '"tenant";r=49990',
+    },
+}  # fmt: skip
+_RETRY = {"Retry-After": {"description": "Seconds until there is a place.", "schema": {"type": "integer"}}}
+_LOCATION = {
+    "Location": {"description": "Where to poll the job.", "schema": _TEXT},
+    "Idempotency-Replayed": {"description": "`true`: an earlier request under this key made the job.", "schema": _TEXT},
+    **_LIMITS,
+}
 _AUTH = (error_core.MissingKey, error_core.InvalidKey, error_core.Forbidden)
 _STORE = (error_core.StoreUnavailable, error_core.StoreFull)
 _BODY = (error_core.InvalidJSON, error_core.ModelNotFound, error_core.BodyTooLarge, error_core.UnsupportedMediaType,
-         error_core.ValidationFailed, error_core.IdempotencyMismatch)  # fmt: skip
+         error_core.ValidationFailed, error_core.IdempotencyMismatch, error_core.IdempotencyGone)  # fmt: skip
+_ROOM = (error_core.TenantQueueFull, error_core.QueueFull, error_core.QueueTooSlow)
+
+
+def _submit_problems() -> dict[int, Document]:
+    found = problems(*_BODY, *_AUTH, *_ROOM, *_STORE)
+    for status in {kind.status for kind in _ROOM}:
+        found[status] |= {"headers": {**_RETRY, **_LIMITS}}
+    return found
+
 
 SUBMIT: Document = {
     "tags": ["jobs"],
     "responses": {
         200: _ok(JobView, "The job ended within the wait that was asked for.", COMPLETED, headers=_LOCATION),
         202: _ok(JobView, "The job is written and will reach exactly one end.", QUEUED, headers=_LOCATION),
-        **problems(*_BODY, *_AUTH, *_STORE),
+        **_submit_problems(),
     },
     "openapi_extra": {
         "parameters": [_header(name) for name in _HEADERS if name != "Last-Event-ID"],

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import time
+from dataclasses import dataclass, field
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Request
 from starlette.responses import Response
 
+from api.admission import accepted_headers
 from api.front import FrontDoor, front_of, within
-from api.http.body import read_json
-from api.http.headers import cache_mode, idempotency, preferred_wait
+from api.http.body import parse, read_bytes
+from api.http.headers import body_digest, cache_mode, idempotency_key, preferred_wait
 from api.http.trace import trace_of
 from api.keys.auth import principal
 from api.keys.keys import Principal
@@ -21,9 +24,11 @@ from infrastructure.core.logger_core import bind_contextvars
 from infrastructure.core.performance_core.operations import SUBMIT
 from workers.jobs.codec import pack
 from workers.jobs.ids import new_job_id
-from workers.jobs.models import Job, NewJob, Priority
+from workers.jobs.models import Job, NewJob, Priority, Submitted
 from workers.jobs.request.business import check_business
 from workers.jobs.request.completion import parse_request
+from workers.jobs.room import Limits, Refused, limits_of
+from workers.jobs.store.reading import gone
 
 router = APIRouter()
 
@@ -34,49 +39,88 @@ async def submit(request: Request, caller: Annotated[Principal, Depends(principa
     front = front_of(request.scope)
     headers = request.scope["headers"]
     wait_s = preferred_wait(headers, limit_s=front.settings.limits.wait_s)
-    body = await read_json(request.scope, request.receive, front.settings.limits)
-    new = _new_job(request, body, caller.tenant, front)
-    with front.observation.tracker.track_operation(SUBMIT):
-        submitted = await within(front.store.submit(new))
-    bind_contextvars(job_id=submitted.job_id)
-    if submitted.created:
-        front.bell.ring(new.id)
+    asked = Asked(caller, limits_of(front.settings, of_tenant=caller.queued), idempotency_key(headers))
+    body = await _body(request, front, asked)
+    submitted = await _admit(front, asked, _new_job(request, body, asked, front))
     job = await _look(request, front, submitted.job_id, caller.tenant, wait_s)
+    if job is None:  # it ended, and was not kept for long
+        raise gone(submitted.job_id) if asked.key else JobNotFound(f"job {submitted.job_id} has expired")
     replayed = {} if submitted.created else {"Idempotency-Replayed": "true"}
     applied = {} if wait_s is None else {"Preference-Applied": f"wait={wait_s}"}
+    told = {"Location": f"/api/v1/jobs/{job.id}", **replayed, **applied}
     ended = wait_s is not None and job.status.terminal
-    place = {"Location": f"/api/v1/jobs/{job.id}"}
-    return answer(job_json(job), status=200 if ended else 202, headers={**place, **replayed, **applied})
+    left = accepted_headers(asked.limits, submitted.waiting)
+    return answer(job_json(job), status=200 if ended else 202, headers=told | left)
 
 
-def _new_job(request: Request, body: Any, tenant: str, front: FrontDoor) -> NewJob:
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """Who submits, against which limits, under which idempotency key; and since when (monotonic seconds)."""
+
+    caller: Principal
+    limits: Limits
+    key: str | None
+    began: float = field(default_factory=time.monotonic)
+
+
+async def _body(request: Request, front: FrontDoor, asked: Asked) -> Any:
+    """Return the body; while the queue is full, whoever cannot get in is refused before it is parsed, or even read.
+
+    Raises:
+        QueueRefusal: it cannot get in.
+    """
+    tenant, limits = asked.caller.tenant, front.settings.limits
+    room = None
+    if front.admission.crowd.is_tight(tenant):
+        room = await front.admission.look(front.store, tenant, limits=asked.limits, idempotency_key=asked.key)
+        front.admission.check(room, None, tenant=tenant, limits=asked.limits, began=asked.began)
+    body = await read_bytes(request.scope, request.receive, limits)
+    if room is not None:
+        front.admission.check(room, body, tenant=tenant, limits=asked.limits, began=asked.began)
+    return parse(body, limits.depth)
+
+
+async def _admit(front: FrontDoor, asked: Asked, new: NewJob) -> Submitted:
+    """Write the job and ring for it.
+
+    Raises:
+        QueueRefusal: there is no room for it.
+    """
+    began = time.monotonic()
+    with front.observation.tracker.track_operation(SUBMIT):
+        done = await within(front.store.admit(new, limits=asked.limits))
+    if isinstance(done, Refused):
+        raise front.admission.error(done, tenant=new.tenant, limits=asked.limits, began=began)
+    bind_contextvars(job_id=done.job_id)
+    if done.created:
+        front.bell.ring(new.id)
+    return done
+
+
+def _new_job(request: Request, body: Any, asked: Asked, front: FrontDoor) -> NewJob:
     headers = request.scope["headers"]
-    once = idempotency(headers, body)
-    asked = parse_request(body, front.settings)
-    check_business(asked, front.settings)  # what nobody can serve is told now, not by a failed job
+    completion = parse_request(body, front.settings)
+    check_business(completion, front.settings)  # what nobody can serve is told now, not by a failed job
     return NewJob(
         id=new_job_id(),
-        tenant=tenant,
+        tenant=asked.caller.tenant,
         kind="completion",
-        model=asked.model,
-        request=pack(asked.call(cache_mode=cache_mode(headers))),
-        priority=Priority(asked.priority or "normal"),
-        deadline_ms=int(1_000 * (asked.deadline_s or front.settings.jobs.deadline_s)),
-        metadata=asked.metadata or {},
+        model=completion.model,
+        request=pack(completion.call(cache_mode=cache_mode(headers))),
+        priority=Priority(completion.priority or "normal"),
+        deadline_ms=int(1_000 * (completion.deadline_s or front.settings.jobs.deadline_s)),
+        metadata=completion.metadata or {},
         config_version=front.settings.version,
-        idempotency=once,
+        idempotency=None if asked.key is None else (asked.key, body_digest(body)),
         request_id=trace_of(request.scope).request_id,
     )
 
 
-async def _look(request: Request, front: FrontDoor, job_id: str, tenant: str, wait_s: int | None) -> Job:
+async def _look(request: Request, front: FrontDoor, job_id: str, tenant: str, wait_s: int | None) -> Job | None:
     def read() -> Any:
         return within(front.store.get(job_id, tenant=tenant))
 
     if wait_s:
-        job = await while_connected(request.receive, front.waiters.until_done(job_id, read, timeout_s=wait_s))
-    else:
-        job = await read()
-    if job is None:
-        raise JobNotFound(f"job {job_id} has expired")
-    return job
+        return await while_connected(request.receive, front.waiters.until_done(job_id, read, timeout_s=wait_s))
+    found: Job | None = await read()
+    return found

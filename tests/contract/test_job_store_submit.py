@@ -9,8 +9,9 @@ from collections.abc import AsyncIterator
 import pytest
 import redis.asyncio as aioredis
 
-from infrastructure.core.error_core import IdempotencyMismatch
+from infrastructure.core.error_core import IdempotencyGone, IdempotencyMismatch
 from tests.support.jobs import ANSWER, claimed, members, must_claim, new_job, nonce, shared_store, submitted, success
+from tests.support.waiting import eventually
 from workers.jobs import codec
 from workers.jobs.models import COMPLETION_CLASSES, ReadyClass, Status
 from workers.jobs.store.job_store import JobStore
@@ -90,10 +91,49 @@ async def test_an_idempotency_key_with_another_body_is_refused_and_writes_nothin
     assert await redis.dbsize() == before
 
 
-async def test_an_idempotency_key_whose_job_is_gone_makes_a_new_job(store: JobStore, redis: aioredis.Redis) -> None:
+@pytest.mark.parametrize("result_ttl_s", [10, 200_000])
+async def test_a_claim_is_kept_a_day_from_the_submit_and_at_least_as_long_as_the_job(
+    redis: aioredis.Redis, result_ttl_s: int
+) -> None:
+    store = JobStore(redis, result_ttl_s=result_ttl_s)
+    [job_id] = await submitted(store, idempotency=("key", "body"))
+    [claim] = await redis.keys("aip:idem:*")
+    assert await redis.pttl(claim) == -1  # the job lives
+    created_ms = int(await redis.hget(f"aip:job:{job_id}", "created") or 0) - 3_600_000
+    await redis.hset(f"aip:job:{job_id}", "created", created_ms)  # submitted an hour ago
+    await store.cancel(job_id, tenant=None)
+    kept_s = await redis.pttl(claim) / 1000
+    expected_s = max(result_ttl_s, 86_400 - 3_600)
+    assert expected_s - 10 < kept_s <= expected_s
+    assert await redis.pttl(claim) >= await redis.pttl(f"aip:job:{job_id}")
+
+
+async def test_a_repeat_whose_job_is_not_kept_any_more_makes_no_second_one(redis: aioredis.Redis) -> None:
+    store = JobStore(redis, result_ttl_s=0.05)
+    [job_id] = await submitted(store, idempotency=("key", "body"))
+    await store.complete((await must_claim(store)).fence, success(), nonce=nonce())
+    await eventually(lambda: _is_gone(redis, job_id))
+    with pytest.raises(IdempotencyGone, match=job_id):
+        await store.submit(new_job(idempotency=("key", "body")))
+    with pytest.raises(IdempotencyMismatch):
+        await store.submit(new_job(idempotency=("key", "other")))
+    assert await claimed(store) is None
+    assert (await store.submit(new_job(idempotency=("new key", "body")))).created
+
+
+async def _is_gone(redis: aioredis.Redis, job_id: str) -> bool:
+    return not await redis.exists(f"aip:job:{job_id}")
+
+
+async def test_the_claim_of_a_live_job_that_was_taken_away_by_hand_goes_in_a_day(
+    store: JobStore, redis: aioredis.Redis
+) -> None:
     first = await store.submit(new_job(idempotency=("key", "body")))
     await redis.delete(f"aip:job:{first.job_id}")
-    assert (await store.submit(new_job(idempotency=("key", "other")))).created
+    with pytest.raises(IdempotencyGone):
+        await store.submit(new_job(idempotency=("key", "body")))
+    [claim] = await redis.keys("aip:idem:*")
+    assert 0 < await redis.pttl(claim) <= 86_400_000
 
 
 async def test_a_submit_sent_again_after_its_job_ran_starts_nothing(store: JobStore) -> None:

@@ -12,6 +12,7 @@ import redis.asyncio as aioredis
 from infrastructure.core.error_core import StoreFull
 from tests.support.jobs import audit, let_die, members, must_claim, new_job, nonce, submitted, success
 from workers.jobs.models import COMPLETION_CLASSES, Status
+from workers.jobs.room import NO_LIMITS
 from workers.jobs.store.headroom import Headroom
 from workers.jobs.store.job_store import JobStore
 
@@ -51,7 +52,20 @@ async def test_a_script_refuses_a_submit_whole_when_memory_is_out(store: JobStor
 
 def _submit_arguments() -> tuple[str | bytes | int, ...]:
     job = new_job()
-    return (job.id, "default", "normal", "default", 60_000, "0123", "body", "kind", "completion", "req", job.request)
+    return (
+        job.id,
+        "default",
+        "normal",
+        "default",
+        60_000,
+        "0123",
+        "body",
+        *NO_LIMITS.arguments(),
+        "kind",
+        "completion",
+        "req",
+        job.request,
+    )
 
 
 async def test_submits_stop_before_memory_is_out_and_go_on_when_there_is_room(redis: aioredis.Redis) -> None:

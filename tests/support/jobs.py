@@ -21,6 +21,7 @@ from tests.support.job_lives import audit_claims, audit_dead, audit_history
 from workers.jobs import codec, keys
 from workers.jobs.ids import new_job_id
 from workers.jobs.models import COMPLETION_CLASSES, Claimed, NewJob, Outcome, Priority, ReadyClass, Status
+from workers.jobs.store import lua
 from workers.jobs.store.job_store import JobStore
 
 PREFIX = "aip"
@@ -158,7 +159,46 @@ def audit(client: Any, prefix: str = PREFIX) -> list[str]:
     wrong += [f"{job_id} has a place but is gone" for job_id in (placed | held | deadlines) - jobs.keys()]
     wrong += [found for job_id, job in jobs.items() for found in audit_history(job_id, job)]
     wrong += audit_dead(client, prefix, jobs) + audit_claims(client, prefix, jobs)
+    wrong += audit_room(client, prefix, jobs) + audit_idempotency(client, prefix, jobs)
     return wrong + _audit_attempts(client, prefix, names) + without_expiry(client, names)
+
+
+def audit_room(client: Any, prefix: str, jobs: dict[str, dict[str, bytes]]) -> list[str]:
+    """Return where the room for new jobs is judged by other counts than those of the jobs that are queued."""
+    queued = Counter(job["tenant"].decode() for job in jobs.values() if job["state"] == b"queued")
+    room = client.register_script(lua.source("room"))
+
+    def refusals(tenant: str, of_tenant: int, of_all: int) -> list[bytes]:
+        found: list[bytes] = room(args=[prefix, 1_000, tenant, "", of_tenant, of_all, of_all, 0])
+        return found[1:4]
+
+    def judged(tenant: str, most: int) -> list[list[bytes]]:
+        return [refusals(tenant, most, 0), refusals(tenant, most + 1, 0)]
+
+    full, free, all_full = [b"tenant_queue_full"] * 3, [b""] * 3, [b"queue_full"] * 3
+    wrong = [
+        f"{tenant} has {count} jobs queued, and its room is judged by another count"
+        for tenant, count in queued.items()
+        if judged(tenant, count) != [full, free]
+    ]
+    total = queued.total()
+    if total and [refusals("x", 0, total), refusals("x", 0, total + 1)] != [all_full, free]:
+        wrong.append(f"{total} jobs are queued, and the room of all is judged by another count")
+    return wrong
+
+
+def audit_idempotency(client: Any, prefix: str, jobs: dict[str, dict[str, bytes]]) -> list[str]:
+    """Return the jobs whose idempotency claim does not outlive them."""
+    wrong = []
+    for job_id, job in jobs.items():
+        if "idem" not in job:
+            continue
+        name = f"{prefix}:idem:{job['tenant'].decode()}:{job['idem'].decode()}"
+        live = job["state"] in {b"queued", b"in_progress"}
+        ttl, its = client.pttl(name), client.get(name) or b""
+        if not its.startswith(f"{job_id}:".encode()) or (ttl == -1) != live or not (live or ttl > 0):
+            wrong.append(f"{job_id} is {job['state'].decode()}, its claim is {its!r} and lives for {ttl} ms")
+    return wrong
 
 
 def _audit_attempts(client: Any, prefix: str, names: Sequence[str]) -> list[str]:

@@ -10,7 +10,8 @@ from hypothesis.stateful import initialize, precondition, rule
 from infrastructure.core.error_core import IdempotencyMismatch, NotADeadLetter
 from tests.support.jobs import new_job, nonce, success
 from tests.support.store_model import MAX_DEATHS, Known, StoreModel
-from workers.jobs.models import COMPLETION_CLASSES, Attempt, Outcome, Priority, ReadyClass, Status
+from workers.jobs.models import COMPLETION_CLASSES, Attempt, Outcome, Priority, ReadyClass, Status, Submitted
+from workers.jobs.room import Limits, Reason, Refused
 
 SUBMITS = st.lists(
     st.tuples(st.sampled_from(["a", "b"]), st.sampled_from(Priority), st.integers(0, 9)), min_size=1, max_size=4
@@ -61,6 +62,25 @@ class StoreMachine(StoreModel):
             assert held[1] != body
         else:
             assert (found.job_id, found.created, body) == (held[0], False, held[1])
+
+    @rule(
+        tenant=st.sampled_from(TENANTS),
+        priority=st.sampled_from(Priority),
+        own=st.integers(1, 6),
+        most=st.integers(1, 9),
+    )
+    def submit_where_there_is_room(self, tenant: str, priority: Priority, own: int, most: int) -> None:
+        limits = Limits(of_tenant=own, of_all=most, reserve=0.3)
+        waiting = [job.tenant for job in self.jobs.values() if job.state is Status.QUEUED]
+        expected = Reason.TENANT_FULL if waiting.count(tenant) >= own else None
+        share = most if priority is Priority.HIGH else limits.of_others or 0
+        expected = expected or (Reason.FULL if len(waiting) >= share else None)
+        job = new_job(tenant=tenant, priority=priority)
+        done = self.run(self.store.admit(job, limits=limits))
+        assert (done.reason if isinstance(done, Refused) else None) == expected
+        if isinstance(done, Submitted):
+            assert done.waiting == waiting.count(tenant) + 1
+            self.learn(job.id, Known(tenant=tenant, ready_class=ReadyClass(priority)))
 
     # A worker's steps
 

@@ -7,8 +7,15 @@ script that ends the job. Whatever else has none is listed in `WITHOUT_EXPIRY`, 
     key                      type    expiry                    meaning
     job:{id}                 hash    result_ttl_s after        the job; its fields are below
                                      its end, none before
-    idem:{tenant}:{digest}   string  as its job                an idempotency key's job: id:body digest
+    idem:{tenant}:{digest}   string  as its job, and 24 h      an idempotency key's job: id:body digest; see
+                                     from its submit at least  IdempotencyGone
+    once:{tenant}:{scope}:{digest}
+                             hash    a lease while it is made, an idempotency key of what takes several steps (files,
+                                     24 h or more after it     batches): body, holder, value; see jobs/idempotency
     tenant:{tenant}:jobs     zset    after its last job        id -> created, for the list; trimmed at submit
+    tenant:{tenant}:delayed  zset    1 h after the last is due id -> due: the tenant's part of jobs:delayed, to be counted
+    ended:{slot}             hash    1 min                     tenant -> jobs that ended in 5 s, *: of all; how fast the
+                                                               queue drains
     ready:{class}:{flow}     zset    none: empties             id -> created: jobs that wait, oldest first
     flows:{class}            zset    none: empties             flow -> turns it was given: the least served is next
     turns                    hash    none: two fields          claims: how many over several classes; lower: the lower

@@ -208,6 +208,8 @@ class Submitted:
 
     job_id: str
     created: bool
+    waiting: int | None = None
+    """Jobs of the tenant that wait, this one too, where it is new."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -125,6 +125,15 @@ class Limits(Section):
     """Of these, most of one tenant."""
     stream_s: Seconds = 900
     """Longest that one event stream is held; its reader connects again and goes on where it was."""
+    queued_per_tenant: int | None = Field(50_000, ge=1, le=100_000_000)
+    """Most jobs of one tenant that may wait; a key may have a limit of its own. null: no limit."""
+    queued: int | None = Field(200_000, ge=1, le=100_000_000)
+    """Most jobs of all tenants that may wait, at about 2 kB of Redis each; null: no limit."""
+    high_reserve: float = Field(0.1, ge=0, le=0.9)
+    """Share of `queued` that only jobs of high priority may use."""
+    queue_age_s: Seconds | None = 21_600
+    """Longest that a new job may have to wait, by the age of its line and how fast it drains, and half of its own deadline
+    at most: one that is begun too late is paid for nothing. null: no limit."""
 
 
 class Worker(Section):

@@ -10,9 +10,11 @@ from infrastructure.core.error_core.errors import (
     ConfigError,
     InternalError,
     ProviderError,
+    QueueRefusal,
     RequestError,
     ServiceError,
     StoreError,
+    TenantQueueFull,
 )
 
 
@@ -54,6 +56,8 @@ class Classification:
 _OURS: dict[type[BaseException], tuple[ErrorClass, Severity]] = {
     RequestError: (ErrorClass.REQUEST, Severity.INFO),
     StoreError: (ErrorClass.STORE, Severity.WARNING),
+    QueueRefusal: (ErrorClass.RESOURCE, Severity.WARNING),
+    TenantQueueFull: (ErrorClass.REQUEST, Severity.INFO),  # the caller's doing
     ProviderError: (ErrorClass.PROVIDER, Severity.WARNING),
     ConfigError: (ErrorClass.CONFIGURATION, Severity.CRITICAL),
     InternalError: (ErrorClass.INTERNAL, Severity.ERROR),

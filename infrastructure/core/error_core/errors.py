@@ -16,7 +16,13 @@
     │   ├── NotAcceptable                406 not_acceptable
     │   ├── NotADeadLetter               409 not_a_dead_letter
     │   ├── TooManyStreams               429 too_many_streams
-    │   └── IdempotencyMismatch          422 idempotency_key_reused
+    │   ├── IdempotencyMismatch          422 idempotency_key_reused
+    │   ├── IdempotencyGone              410 idempotency_result_gone
+    │   └── IdempotencyRunning           409 idempotency_in_progress
+    ├── QueueRefusal                     no room in line; nothing was written
+    │   ├── TenantQueueFull              429 tenant_queue_full
+    │   ├── QueueFull                    503 queue_full
+    │   └── QueueTooSlow                 503 queue_too_slow
     ├── StoreError                       Redis
     │   ├── StoreUnavailable             503 store_unavailable
     │   └── StoreFull                    503 store_full
@@ -30,6 +36,7 @@ Errors name a fact: "expected <thing> to be <rule>, got <value>". They carry no 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 
@@ -192,6 +199,57 @@ class StreamsFull(ServiceError):
     status = 503
     title = "No room for another event stream"
     retryable = True
+
+
+class IdempotencyGone(RequestError):
+    """What the Idempotency-Key made has ended and is not kept any more; a new key runs the request again."""
+
+    code = "idempotency_result_gone"
+    status = 410
+    title = "The idempotency key's result is gone"
+
+
+class IdempotencyRunning(RequestError):
+    """The first request under the Idempotency-Key is still being served."""
+
+    code = "idempotency_in_progress"
+    status = 409
+    title = "The first request under this idempotency key still runs"
+    retryable = True
+
+
+class QueueRefusal(ServiceError):
+    """There is no room in line; `headers` are what the answer says of the limit, beside Retry-After."""
+
+    code = "queue_full"
+    status = 503
+    title = "The queue is full"
+    retryable = True
+
+    def __init__(
+        self, message: str, *, retry_after_s: float | None = None, headers: Mapping[str, str] | None = None, **data: Any
+    ) -> None:
+        super().__init__(message, retry_after_s=retry_after_s, **data)
+        self.headers = dict(headers or {})
+
+
+class TenantQueueFull(QueueRefusal):
+    """As many jobs of the tenant wait as may."""
+
+    code = "tenant_queue_full"
+    status = 429
+    title = "Too many of your jobs wait"
+
+
+class QueueFull(QueueRefusal):
+    """As many jobs of all tenants wait as may."""
+
+
+class QueueTooSlow(QueueRefusal):
+    """A job would wait for longer than it may."""
+
+    code = "queue_too_slow"
+    title = "The queue is too slow"
 
 
 class StoreError(ServiceError):

@@ -13,6 +13,7 @@ QUEUE_WAIT = "queue_wait"  # from a job's submit to its claim
 FAILOVER = "failover"  # from a provider's failure to the next one's call
 REQUEST = "request"  # an HTTP request; by route: request.GET./api/v1/jobs/{job_id}
 SUBMIT = "submit"  # a job written
+REJECTED = "rejected"  # a submit refused for want of room, until that was decided; by reason: rejected.queue_full
 CACHE_HIT = "cache_hit"
 CACHE_MISS = "cache_miss"  # its value is the time of the whole completion that followed
 HEALTH_CACHE_HIT = "health_cache_hit"

@@ -12,7 +12,7 @@ from typing import Any
 
 from redis.asyncio import Redis
 
-from infrastructure.core.error_core import IdempotencyMismatch, StoreUnavailable
+from infrastructure.core.error_core import StoreUnavailable
 from infrastructure.core.redis_core import store_errors
 from workers.jobs import ids, keys
 from workers.jobs.models import (
@@ -30,6 +30,7 @@ from workers.jobs.models import (
     Swept,
     Waiting,
 )
+from workers.jobs.room import NO_LIMITS, Limits, Refused, Room
 from workers.jobs.store import history, lua, reading, writing
 from workers.jobs.store.headroom import Headroom
 
@@ -71,22 +72,34 @@ class JobStore:
         self._scripts = {name: redis.register_script(lua.source(name)) for name in lua.NAMES}
 
     async def submit(self, job: NewJob) -> Submitted:
-        """Write a new job and its place in line. Its flow, among which turns are shared, is its tenant.
+        """Write a new job and its place in line, whatever waits there; see `admit`."""
+        submitted = await self.admit(job, limits=NO_LIMITS)
+        assert isinstance(submitted, Submitted)  # noqa: S101  there is nothing to be refused by
+        return submitted
+
+    async def admit(self, job: NewJob, *, limits: Limits) -> Submitted | Refused:
+        """Write a new job and its place in line where there is room. Its flow, among which turns are shared, is its tenant.
+
+        Room is judged and taken in one step: however many submit at once, no limit is passed. A repeat under the same
+        idempotency key is never refused.
 
         Raises:
             IdempotencyMismatch: the tenant used the idempotency key before, for another body.
+            IdempotencyGone: for this one, and the job is not kept any more.
             StoreFull: Redis is at its memory limit or near it; nothing was written.
         """
         key, body = job.idempotency or ("", "")
-        digest = keys.idempotency_digest(key) if key else ""
         with store_errors():
             await self._headroom.check()
-        job_id, how = await self._run(
-            "submit", job.id, job.tenant, job.priority, job.tenant, job.deadline_ms, digest, body, *writing.new_job(job)
-        )
-        if how == b"mismatch":
-            raise IdempotencyMismatch("expected the body that this Idempotency-Key came with first, got another one")
-        return Submitted(job_id=job_id.decode(), created=how == b"created")
+        job_id, how, *told = await self._run(
+            "submit", job.id, job.tenant, job.priority, job.tenant, job.deadline_ms, _digest(key), body,
+            *limits.arguments(), *writing.new_job(job),
+        )  # fmt: skip
+        return reading.submitted(job_id, how.decode(), told)
+
+    async def room(self, tenant: str, *, idempotency_key: str | None, limits: Limits) -> Room:
+        """Say whether a job could be written now, without writing anything."""
+        return reading.room(await self._run("room", tenant, _digest(idempotency_key), *limits.arguments()))
 
     async def get(self, job_id: str, *, tenant: str) -> Job | None:
         """Return a job with its result; None when there is none of this tenant's."""
@@ -247,3 +260,7 @@ class JobStore:
         everything: Iterable[str | bytes | float] = (self._prefix, self._ttl_ms, *args)
         with store_errors():
             return await self._scripts[name](args=everything)
+
+
+def _digest(idempotency_key: str | None) -> str:
+    return keys.idempotency_digest(idempotency_key) if idempotency_key else ""

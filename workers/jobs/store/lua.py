@@ -8,7 +8,7 @@ from importlib.resources import files
 
 STORE = "workers.jobs.store"
 NAMES = (
-    "submit", "page", "cancel", "claim", "complete", "give_back", "put_back", "promote", "renew", "retire", "sweep", "expire_due", "ready_count",
+    "submit", "room", "page", "cancel", "claim", "complete", "give_back", "put_back", "promote", "renew", "retire", "sweep", "expire_due", "ready_count",
     "waiting", "owners", "dead_page", "retry",
 )  # fmt: skip
 _INCLUDE = re.compile(r"^-- include: ([a-z_]+)$", re.MULTILINE)

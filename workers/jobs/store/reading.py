@@ -7,8 +7,10 @@ from typing import Any
 
 import orjson
 
+from infrastructure.core.error_core import IdempotencyGone, IdempotencyMismatch
 from workers.jobs import codec
-from workers.jobs.models import Attempt, Claimed, Fence, Job, ReadyClass, Status
+from workers.jobs.models import Attempt, Claimed, Fence, Job, Priority, ReadyClass, Status, Submitted
+from workers.jobs.room import Figures, Reason, Refused, Room
 
 Raw = Sequence[bytes | None]
 
@@ -45,6 +47,49 @@ def job(job_id: str, values: Raw) -> Job:
         metadata=_json(known.get("meta")) or {},
         retry_of=_text(known.get("retry_of")),
     )
+
+
+def submitted(job_id: bytes, how: str, told: Sequence[Any]) -> Submitted | Refused:
+    """Return what `submit.lua` answered.
+
+    Raises:
+        IdempotencyMismatch: the key came with another body before.
+        IdempotencyGone: its job is not kept any more.
+    """
+    match how:
+        case "created":
+            return Submitted(job_id=job_id.decode(), created=True, waiting=told[0])
+        case "replayed":
+            return Submitted(job_id=job_id.decode(), created=False)
+        case "mismatch":
+            raise IdempotencyMismatch("expected the body that this Idempotency-Key came with first, got another one")
+        case "gone":
+            raise gone(job_id.decode())
+        case reason:
+            return Refused(reason=Reason(reason), figures=Figures.read(told))
+
+
+def gone(job_id: str) -> IdempotencyGone:
+    """Return the error for a repeat whose job has ended and is not kept any more."""
+    return IdempotencyGone(
+        f"expected the result of job {job_id}, which this Idempotency-Key made, to be kept still; the job has ended and its "
+        "result was kept for jobs.result_ttl_s; use a new key to run the request again"
+    )
+
+
+def room(answer: Sequence[Any]) -> Room:
+    """Return what `room.lua` answered."""
+    known, high, normal, low, *figures = answer
+    refusals = {
+        Priority.HIGH: _reason(high),
+        Priority.NORMAL: _reason(normal),
+        Priority.LOW: _reason(low),
+    }
+    return Room(known=bool(known), refusals=refusals, figures=Figures.read(figures))
+
+
+def _reason(text: bytes) -> Reason | None:
+    return Reason(text.decode()) if text else None
 
 
 def claimed(answer: Sequence[Any], *, owner: str, nonce: str) -> Claimed:

@@ -4,6 +4,8 @@
 -- job:{id}             hash  queued, fence void, deliveries - 1, attempts; back: the fence that it was put back under
 -- owner:{owner}:jobs   hash  the claim leaves
 -- jobs:delayed         zset  id -> the instant from which it is due; no expiry: it empties with its jobs
+-- tenant:{id}:delayed  zset  the same of one tenant; expires an hour after the last is due, so that what a job that was
+--                            taken away by hand leaves does not count for ever
 --
 -- ARGV: prefix, ttl_ms, id, fence, delay_ms, attempts as JSON or ''
 -- include: common
@@ -20,4 +22,7 @@ redis.call('HSET', key('job', id), 'back', fence)
 if attempts ~= '' then redis.call('HSET', key('job', id), 'attempts', attempts) end
 redis.call('HINCRBY', key('job', id), 'deliveries', -1)
 redis.call('ZADD', key('jobs', 'delayed'), until_ms, id)
+local own = key('tenant', job.tenant, 'delayed')
+redis.call('ZADD', own, until_ms, id)
+redis.call('PEXPIRE', own, string.format('%.0f', math.max(delay_ms + 3600000, redis.call('PTTL', own))))
 return 1

@@ -8,6 +8,15 @@ local function key(...)
   return prefix .. ':' .. table.concat({...}, ':')
 end
 
+-- An idempotency claim outlives its job where that is gone sooner after its submit.
+local IDEMPOTENCY_MS = 86400000
+
+-- Jobs that end are counted by slots of time, so that it is known how fast the queue drains.
+local ENDED_SLOT_MS = 5000
+local function ended_key(back)
+  return key('ended', string.format('%.0f', math.floor(now / ENDED_SLOT_MS) - back))
+end
+
 -- Redis judges its memory at a script's first write only, and never refuses a delete, even of a key that is not there.
 -- Whatever must work on a full Redis begins with this.
 local function free_first()

@@ -2,10 +2,18 @@ local END = {completed = 'c', failed = 'f', cancelled = 'x', expired = 'e'} -- a
 
 -- Write a job's end, once: the caller has seen that it is queued or in_progress.
 -- job:{id}                       state, finished and `how.fields`; expiry set; the request goes unless `how.keep_request`
--- idem:{tenant}:{digest}         expiry set, the same
--- jobs:deadline, jobs:delayed, ready:…, owner:…:jobs   the job leaves
+-- idem:{tenant}:{digest}         expiry set: as long as the job, and a day from its submit at least
+-- jobs:deadline, jobs:delayed, tenant:{id}:delayed, ready:…, owner:…:jobs   the job leaves
+-- ended:{slot}                   hash  tenant -> jobs of it that ended in a slot of 5 s, *: of all; expires after a minute
 -- channel done                   its id
 -- channel stop:{owner}           the claim's nonce, when its owner runs it and did not end it itself (`how.by_owner`)
+local function count_end(tenant)
+  local name = ended_key(0)
+  redis.call('HINCRBY', name, '*', 1)
+  redis.call('HINCRBY', name, tenant, 1)
+  redis.call('PEXPIRE', name, 60000)
+end
+
 local function finish(job, state, how)
   local name = key('job', job.id)
   if job.state == 'in_progress' then
@@ -17,13 +25,18 @@ local function finish(job, state, how)
   else
     redis.call('ZREM', key('ready', job.class, job.flow), job.id)
     redis.call('ZREM', key('jobs', 'delayed'), job.id)
+    redis.call('ZREM', key('tenant', job.tenant, 'delayed'), job.id)
   end
   redis.call('ZREM', key('jobs', 'deadline'), job.id)
   redis.call('HSET', name, 'state', state, 'finished', now, 'hist', history(job, END[state]), unpack(how.fields or {}))
   redis.call('HDEL', name, 'owner', 'cnonce')
   if not how.keep_request then redis.call('HDEL', name, 'req') end
   redis.call('PEXPIRE', name, ttl_ms)
-  if job.idem then redis.call('PEXPIRE', key('idem', job.tenant, job.idem), ttl_ms) end
+  if job.idem then
+    local kept_ms = math.max(tonumber(ttl_ms), job.created + IDEMPOTENCY_MS - now)
+    redis.call('PEXPIRE', key('idem', job.tenant, job.idem), string.format('%.0f', kept_ms))
+  end
+  count_end(job.tenant)
   redis.call('PUBLISH', key('done'), job.id)
 end
 
