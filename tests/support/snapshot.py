@@ -21,6 +21,7 @@ class Snapshot:
         lives = self._ask(client, [("PTTL", name) for name in names])
         self.values = {name.decode(): value for (name, _), value in zip(known, values, strict=True)}
         self._lives = {name.decode(): life for name, life in zip(names, lives, strict=True)}
+        self.register_script = client.register_script  # scripts are asked of the server: nothing else writes to it meanwhile
 
     @staticmethod
     def _ask(client: Any, commands: list[tuple[Any, ...]]) -> list[Any]:
@@ -34,6 +35,10 @@ class Snapshot:
 
     def pttl(self, name: str) -> int:
         return int(self._lives.get(name, -2))
+
+    def get(self, name: str) -> bytes | None:
+        value: bytes | None = self.values.get(name)
+        return value
 
     def hgetall(self, name: str | bytes) -> dict[bytes, bytes]:
         return dict(self.values.get(_text(name), {}))
