@@ -13,7 +13,7 @@ from api.http.trace import trace_of
 from api.keys.auth import principal
 from api.keys.keys import Principal
 from api.reference import documents
-from api.routes.jobs import After, not_found
+from api.routes.jobs import not_found
 from api.views import answer, dead_letter_json, job_json
 from infrastructure.core.logger_core import bind_contextvars
 from workers.jobs.ids import is_job_id
@@ -21,6 +21,9 @@ from workers.jobs.models import Job
 
 router = APIRouter()
 Caller = Annotated[Principal, Depends(principal)]
+After = Annotated[
+    str | None, Query(description="The `next` of the page before.", pattern=r"^[0-9]{1,15}\.job_[0-9a-f]{32}$")
+]
 
 
 @router.get("/api/v1/dead", **documents.DEAD)

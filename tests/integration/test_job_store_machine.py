@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 from hypothesis.stateful import run_state_machine_as_test
 
 from tests.support.redis_server import RedisServer
@@ -16,6 +16,7 @@ def test_random_steps_keep_the_store_sound(redis_server: RedisServer, monkeypatc
         StoreMachine,
         settings=settings(
             max_examples=30, stateful_step_count=30, deadline=None, database=None,
+            phases=(Phase.generate,),  # shrinking takes minutes: `tests/chaos/machine.py` does it
             suppress_health_check=list(HealthCheck),
         ),
     )  # fmt: skip

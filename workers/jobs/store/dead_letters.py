@@ -31,14 +31,16 @@ class DeadLetters:
         self._scripts = {name: redis.register_script(lua.source(name)) for name in SCRIPTS}
 
     async def page(self, tenant: str | None, *, limit: int, after: str | None = None) -> DeadPage:
-        """Return up to `limit` dead letters behind `after`, the latest first; with tenant None everybody's.
+        """Return up to `limit` dead letters, the latest first, from behind the `next` of the page before; None: everybody's.
 
         Raises:
             StoreUnavailable, StoreFull.
         """
-        more, found = await self._run("dead_page", tenant or "", limit, after or "", *FIELDS)
+        instant_ms, _, job_id = (after or "0.").partition(".")
+        more, found = await self._run("dead_page", tenant or "", limit, job_id, instant_ms, *FIELDS)
         letters = tuple(map(_letter, found))
-        return DeadPage(letters=letters, has_more=bool(more), next=letters[-1].job.id if more else None)
+        place = f"{letters[-1].job.finished_ms}.{letters[-1].job.id}" if letters and more else None
+        return DeadPage(letters=letters, has_more=place is not None, next=place)
 
     async def retry(self, job_id: str, *, tenant: str | None, request_id: str | None = None) -> Retried | None:
         """Make a new job of a dead letter, or return the one that was made of it before.
