@@ -13,6 +13,7 @@ from starlette.types import Scope
 from api.events import RecentEvents
 from api.keys.keys import KeyStore
 from api.waiting import Waiters
+from api.webhooks.desk import WebhookDesk
 from infrastructure.core.config_core import Settings
 from infrastructure.core.error_core import StoreUnavailable
 from infrastructure.core.performance_core import Observation
@@ -50,6 +51,7 @@ class FrontDoor:
     events: EventBus
     recent: RecentEvents
     directory: Directory
+    webhooks: WebhookDesk
 
 
 def front_of(scope: Scope) -> FrontDoor:

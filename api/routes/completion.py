@@ -36,6 +36,8 @@ async def submit(request: Request, caller: Annotated[Principal, Depends(principa
     wait_s = preferred_wait(headers, limit_s=front.settings.limits.wait_s)
     body = await read_json(request.scope, request.receive, front.settings.limits)
     new = _new_job(request, body, caller.tenant, front)
+    if new.webhook:
+        await within(front.webhooks.check_usable(new.webhook, tenant=caller.tenant, rules=front.settings.webhooks))
     with front.observation.tracker.track_operation(SUBMIT):
         submitted = await within(front.store.submit(new))
     bind_contextvars(job_id=submitted.job_id)
@@ -66,6 +68,7 @@ def _new_job(request: Request, body: Any, tenant: str, front: FrontDoor) -> NewJ
         config_version=front.settings.version,
         idempotency=once,
         request_id=trace_of(request.scope).request_id,
+        webhook=asked.webhook,
     )
 
 

@@ -5,6 +5,7 @@ from infrastructure.core.error_core.context import ids_only
 from infrastructure.core.error_core.errors import (
     BodyTooLarge,
     ConfigError,
+    DeliveryNotFound,
     Forbidden,
     IdempotencyMismatch,
     InternalError,
@@ -23,6 +24,10 @@ from infrastructure.core.error_core.errors import (
     StoreUnavailable,
     UnsupportedMediaType,
     ValidationFailed,
+    WebhookBacklog,
+    WebhookDisabled,
+    WebhookLimit,
+    WebhookNotFound,
 )
 from infrastructure.core.error_core.handler import ErrorHandler, Handled, get_error_handler
 from infrastructure.core.error_core.recovery import Fallback, GiveUp, Recovery, Retry
@@ -43,6 +48,7 @@ __all__ = [
     "BodyTooLarge",
     "Classification",
     "ConfigError",
+    "DeliveryNotFound",
     "ErrorClass",
     "ErrorHandler",
     "Fallback",
@@ -69,6 +75,10 @@ __all__ = [
     "StoreUnavailable",
     "UnsupportedMediaType",
     "ValidationFailed",
+    "WebhookBacklog",
+    "WebhookDisabled",
+    "WebhookLimit",
+    "WebhookNotFound",
     "classify",
     "get_error_handler",
     "ids_only",

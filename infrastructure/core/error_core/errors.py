@@ -13,7 +13,12 @@
     │   ├── NotFound                     404 not_found
     │   ├── JobNotFound                  404 job_not_found
     │   ├── MethodNotAllowed             405 method_not_allowed
-    │   └── IdempotencyMismatch          422 idempotency_key_reused
+    │   ├── IdempotencyMismatch          422 idempotency_key_reused
+    │   ├── WebhookNotFound              404 webhook_not_found
+    │   ├── DeliveryNotFound             404 delivery_not_found
+    │   ├── WebhookDisabled              409 webhook_disabled
+    │   ├── WebhookLimit                 409 webhook_limit
+    │   └── WebhookBacklog               429 webhook_backlog
     ├── StoreError                       Redis
     │   ├── StoreUnavailable             503 store_unavailable
     │   └── StoreFull                    503 store_full
@@ -154,6 +159,45 @@ class IdempotencyMismatch(RequestError):
     code = "idempotency_key_reused"
     status = 422
     title = "The idempotency key belongs to another request"
+
+
+class WebhookNotFound(NotFound):
+    """No such endpoint among the tenant's own."""
+
+    code = "webhook_not_found"
+    title = "No such webhook endpoint"
+
+
+class DeliveryNotFound(NotFound):
+    """No such delivery of this endpoint."""
+
+    code = "delivery_not_found"
+    title = "No such delivery"
+
+
+class WebhookDisabled(RequestError):
+    """The endpoint is disabled: nothing is sent to it."""
+
+    code = "webhook_disabled"
+    status = 409
+    title = "The webhook endpoint is disabled"
+
+
+class WebhookLimit(RequestError):
+    """The tenant has as many endpoints as it may have."""
+
+    code = "webhook_limit"
+    status = 409
+    title = "Too many webhook endpoints"
+
+
+class WebhookBacklog(RequestError):
+    """Too many deliveries wait for the endpoint that a job names."""
+
+    code = "webhook_backlog"
+    status = 429
+    title = "The webhook endpoint does not take its deliveries"
+    retryable = True
 
 
 class StoreError(ServiceError):

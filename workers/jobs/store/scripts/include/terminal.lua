@@ -3,7 +3,9 @@
 -- idem:{tenant}:{digest}         expiry set, the same
 -- jobs:deadline, jobs:delayed, ready:…, owner:…:jobs   the job leaves
 -- channel done                   its id
+-- delivery:…, outbox:…           the event for the job's webhook, where it has one: see include/outbox
 -- channel stop:{owner}           the claim's nonce, when its owner runs it and did not end it itself (`how.by_owner`)
+-- include: outbox
 local function finish(job, state, how)
   local name = key('job', job.id)
   if job.state == 'in_progress' then
@@ -22,6 +24,7 @@ local function finish(job, state, how)
   if not how.keep_request then redis.call('HDEL', name, 'req') end
   redis.call('PEXPIRE', name, ttl_ms)
   if job.idem then redis.call('PEXPIRE', key('idem', job.tenant, job.idem), ttl_ms) end
+  if job.webhook then emit('evt_' .. string.sub(job.id, 5), job.webhook, 'job.' .. state, job.id) end
   redis.call('PUBLISH', key('done'), job.id)
 end
 
