@@ -19,7 +19,7 @@ from workers.jobs.models import NewJob, Outcome, ReadyClass, Status
 from workers.jobs.store.job_store import JobStore
 from workers.jobs.webhooks import outbox as outbox_module
 from workers.jobs.webhooks.ids import new_event_id
-from workers.jobs.webhooks.models import Due, Endpoint, Ending, Try
+from workers.jobs.webhooks.models import Due, Ending, Endpoint, Try
 
 pytestmark = pytest.mark.anyio
 LEASE_MS = 60_000
@@ -208,7 +208,11 @@ async def test_a_slow_endpoint_holds_up_no_other_however_much_waits_for_it(
     post: Post, endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(outbox_module, "LOOKED_AT", 2)
-    slow = [endpoint, await post.endpoint("https://slow.example.com/"), await post.endpoint("https://slow.example.org/")]
+    slow = [
+        endpoint,
+        await post.endpoint("https://slow.example.com/"),
+        await post.endpoint("https://slow.example.org/"),
+    ]
     for one in slow:
         await emitted(post, one, 20)
     quick = await post.endpoint("https://quick.example.com/")

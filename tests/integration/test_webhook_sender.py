@@ -278,7 +278,7 @@ async def test_an_address_that_went_bad_after_the_lookup_meets_the_socket() -> N
         rules = Webhooks(ports=(inner.port,))
 
         class Blind(Guard):
-            async def addresses(self, host: str, *, plain: bool) -> tuple[str, ...]:
+            async def addresses(self, host: str, *, plain: bool) -> tuple[str, ...]:  # noqa: ARG002  it is blind
                 return ("127.0.0.1", "::1")
 
         sender = Sender(Blind(lambda: rules, lookup=SystemLookup()))

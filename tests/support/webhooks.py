@@ -109,7 +109,9 @@ class Receiver:
 
     async def _serve(self, request: web.BaseRequest) -> web.StreamResponse:
         body = await request.read()
-        self.requests.append(Received(request.path, {name.lower(): value for name, value in request.headers.items()}, body))
+        self.requests.append(
+            Received(request.path, {name.lower(): value for name, value in request.headers.items()}, body)
+        )
         if self.answer is not None:
             return await self.answer(request)  # type: ignore[arg-type]
         return web.Response(status=204)
@@ -166,7 +168,7 @@ def watching() -> Iterator[Watch]:
             watch._sockets.append(listener)
             listener.bind((address, watch.port))
             listener.listen(128)
-            listener.setblocking(False)
+            listener.settimeout(0)
             watch.port = listener.getsockname()[1]
         yield watch
     finally:
