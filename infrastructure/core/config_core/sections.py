@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, SecretStr, model_validator
+from pydantic import Field, SecretStr, field_validator, model_validator
 
 from infrastructure.core.config_core.section import Section
 
@@ -158,6 +158,11 @@ class Webhooks(Section):
     most_pending: int = Field(100_000, ge=1, le=100_000_000)
     """Deliveries that may wait for one endpoint; beyond it jobs that name it are refused."""
     ports: tuple[Annotated[int, Field(ge=1, le=65_535)], ...] = (443, 8443)
-    """Ports that may be called."""
+    """Ports that may be called; in a variable with commas between them."""
     allow_loopback: bool = False
     """True: endpoints on this machine may be called too, at any port and without TLS. For development and tests."""
+
+    @field_validator("ports", mode="before")
+    @classmethod
+    def _listed(cls, value: object) -> object:
+        return value.split(",") if isinstance(value, str) else value
