@@ -180,7 +180,7 @@ def trusting(authority: trustme.CA) -> ssl.SSLContext:
 async def test_the_connection_goes_to_the_checked_address_under_the_endpoints_name(authority: trustme.CA) -> None:
     seen: list[str | None] = []
     context = tls_of(authority, "hooks.attacker.example")
-    context.sni_callback = lambda _, name, __: seen.append(name)  # type: ignore[assignment]
+    context.sni_callback = lambda _, name, __: seen.append(name)
     async with (
         naming(hooks_attacker_example=[["127.0.0.1"]]) as names,
         receiving(tls=context) as receiver,

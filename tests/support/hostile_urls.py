@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-INNER = {
+from collections.abc import Sequence
+
+INNER: dict[str, Sequence[Sequence[str]]] = {
     "inner.attacker.example": [["127.0.0.1"]],
     "inner-six.attacker.example": [["::1"]],
     "mapped.attacker.example": [["::ffff:127.0.0.1"]],

@@ -14,7 +14,8 @@ from infrastructure.core.config_core.sections import Webhooks
 from workers.jobs.webhooks.addresses import allowed, parsed
 from workers.jobs.webhooks.urls import Target
 
-LOOKUP_S = 5.0
+LOOKUP_S = 3.0
+"""Longest wait for a name: an attempt has other things to do, and a caller who registers an endpoint waits for it."""
 THREADS = 64
 MOST_ADDRESSES = 64
 Lookup = Callable[[str], Awaitable[Sequence[str]]]
