@@ -59,14 +59,16 @@ async def job_with(store: JobStore, endpoint: Endpoint, **options: Any) -> str:
 async def emitted(post: Post, endpoint: Endpoint, count: int = 1) -> list[str]:
     ids = sorted(new_event_id() for _ in range(count))  # events of one millisecond are in the order of their ids
     for one in ids:
-        await post.outbox.emit(one, endpoint.id, tenant="default", kind="webhook.test", about=endpoint.id)
+        await post.outbox.emit(one, endpoint.id, tenant=endpoint.tenant, kind="webhook.test", about=endpoint.id)
     return ids
 
 
 async def claim(
-    post: Post, *, most: int = 100, per_endpoint: int = 100, lease_ms: int = LEASE_MS, once: str = ""
+    post: Post, *, most: int = 100, per_endpoint: int = 100, per_tenant: int = 100, lease_ms: int = LEASE_MS, once: str = ""
 ) -> list[Due]:  # fmt: skip
-    return await post.outbox.claim(once or nonce(), most=most, per_endpoint=per_endpoint, lease_ms=lease_ms)
+    return await post.outbox.claim(
+        once or nonce(), most=most, per_endpoint=per_endpoint, per_tenant=per_tenant, lease_ms=lease_ms
+    )
 
 
 async def told(post: Post, endpoint: Endpoint) -> list[tuple[str, str, str]]:
@@ -225,6 +227,25 @@ async def test_a_slow_endpoint_holds_up_no_other_however_much_waits_for_it(
     done = next(one for one in claimed if one.endpoint == endpoint.id)
     await post.outbox.settle(done, Ending.DELIVERED, attempt=TAKEN)
     assert [one.endpoint for one in await claim(post, per_endpoint=4)] == [endpoint.id]
+
+
+async def test_a_tenant_with_many_slow_endpoints_holds_up_no_other_tenant(post: Post) -> None:
+    slow = [await post.endpoint(f"https://slow{n}.example.com/", tenant="slow") for n in range(6)]
+    ids = {one for endpoint in slow for one in await emitted(post, endpoint, 2)}
+    quick = await post.endpoint("https://quick.example.com/")
+    [last] = await emitted(post, quick)
+    claimed = await claim(post, per_endpoint=2, per_tenant=5)
+    assert len([one for one in claimed if one.endpoint != quick.id]) == 5
+    assert last in {one.id for one in claimed}
+    assert await claim(post, per_endpoint=2, per_tenant=5) == []
+    settled: set[str] = set()
+    while claimed:  # each end makes room for one more, without waiting for a lease
+        due = claimed.pop()
+        await post.outbox.settle(due, Ending.DELIVERED, attempt=TAKEN)
+        settled.add(due.id)
+        claimed += await claim(post, per_endpoint=2, per_tenant=5)
+        assert len(claimed) <= 6
+    assert settled == {*ids, last}
 
 
 async def test_the_room_of_a_dead_sender_is_free_after_its_lease(post: Post, endpoint: Endpoint) -> None:

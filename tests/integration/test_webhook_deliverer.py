@@ -100,7 +100,7 @@ async def test_a_jobs_end_is_told_at_the_next_look_and_its_owner_can_verify_it(
         "id": came.id, "object": "event", "type": "job.completed", "created_at": came.event["created_at"], "data": {"id": job_id},
     }  # fmt: skip
     assert abs(came.event["created_at"] - time.time()) < 60
-    assert heard.events == [(topics.WEBHOOK_DELIVERED, {"delivery_id": came.id, "endpoint_id": endpoint.id, "type": "job.completed"})]  # fmt: skip
+    assert heard.events == []  # one for each job would drown all others
     assert post.tracker.snapshot().amounts == {"webhooks_delivered": 1}
 
 

@@ -59,6 +59,8 @@ script that ends the job. Whatever else has none is listed in `WITHOUT_EXPIRY`, 
     outbox:{endpoint}        zset    7 days                    delivery -> instant from which it is due; a claim is due again
                                                                when its lease ends
     outbox:{endpoint}:busy   zset    a lease                   delivery being sent -> end of its lease
+    outbox:tenant:{tenant}   zset    a lease                   the same of all endpoints of a tenant; …:wait: endpoints that
+                                                               wait for one to end
     outbox:{endpoint}:log    zset    7 days                    delivery -> created
     outbox:{endpoint}:ended  zset    7 days                    delivery -> its end, of the last 1,000
     outbox:claim:{nonce}     string  a lease                   deliveries that a claim got

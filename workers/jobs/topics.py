@@ -11,8 +11,8 @@
     worker.draining          owner, running: jobs that it still has                     workers
     worker.stopped           owner                                                      workers
     jobs.rescued             rescued, poisoned: how many                                upkeep
-    webhook.delivered        delivery_id, endpoint_id, type                             upkeep
-    webhook.failed           delivery_id, endpoint_id, type: its last attempt failed    upkeep
+    webhook.failed           delivery_id, endpoint_id, type: its last attempt failed;   upkeep
+                             at most one a minute and endpoint
     webhook.disabled         endpoint_id, reason: gone, failing                         upkeep
     fleet.scaled             kind, before, workers: how many processes                  `ai-provider up`
 
@@ -29,6 +29,5 @@ WORKER_DRAINING = "worker.draining"
 WORKER_STOPPED = "worker.stopped"
 JOBS_RESCUED = "jobs.rescued"
 FLEET_SCALED = "fleet.scaled"
-WEBHOOK_DELIVERED = "webhook.delivered"
 WEBHOOK_FAILED = "webhook.failed"
 WEBHOOK_DISABLED = "webhook.disabled"

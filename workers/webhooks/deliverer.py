@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable
 
 from infrastructure.core.asyncio_core import end_tasks
@@ -28,6 +29,8 @@ CLAIMED_IN_ONE_GO = 100
 LAST_SENDS_S = 4.0
 RELEASE_S = 2.0
 LEASE_MARGIN_S = 5.0
+TOLD_EVERY_S = 60.0
+MOST_REMEMBERED = 1_000
 
 
 class Deliverer:
@@ -58,6 +61,7 @@ class Deliverer:
         self._claiming = asyncio.Lock()
         self._refill: asyncio.Task[None] | None = None
         self._closing = False
+        self._told_s: dict[str, float] = {}
 
     async def pump(self) -> dict[str, int]:
         """Begin to send what is due, as far as there is room; return how many were begun, and how many are under way.
@@ -95,7 +99,11 @@ class Deliverer:
         rules = self._rules()
         lease_s = rules.timeout_s + GRACE_S + LEASE_MARGIN_S
         return await self._outbox.claim(
-            new_nonce(), most=most, per_endpoint=rules.per_endpoint, lease_ms=round(1_000 * lease_s)
+            new_nonce(),
+            most=most,
+            per_endpoint=rules.per_endpoint,
+            per_tenant=rules.per_tenant,
+            lease_ms=round(1_000 * lease_s),
         )
 
     def _begin(self, due: Due) -> None:
@@ -130,9 +138,20 @@ class Deliverer:
             return
         delivered = done.ending is Ending.DELIVERED
         self._tracker.add_amount(WEBHOOKS_DELIVERED if delivered else WEBHOOKS_FAILED, 1)
-        data = {"delivery_id": due.id, "endpoint_id": due.endpoint, "type": due.type}
-        self._events.publish(topics.WEBHOOK_DELIVERED if delivered else topics.WEBHOOK_FAILED, data)
+        if not delivered:
+            self._tell_failed(due)
         self._tell_disabled(due, done.settled.disabled)
+
+    def _tell_failed(self, due: Due) -> None:
+        """Publish at most one event a minute for an endpoint: what is dead for long has a failure for every job."""
+        now_s = time.monotonic()
+        if now_s - self._told_s.get(due.endpoint, -TOLD_EVERY_S) < TOLD_EVERY_S:
+            return
+        if len(self._told_s) >= MOST_REMEMBERED:
+            self._told_s.clear()
+        self._told_s[due.endpoint] = now_s
+        data = {"delivery_id": due.id, "endpoint_id": due.endpoint, "type": due.type}
+        self._events.publish(topics.WEBHOOK_FAILED, data)
 
     def _tell_disabled(self, due: Due, reason: str | None) -> None:
         if reason is None:

@@ -147,6 +147,8 @@ class Webhooks(Section):
     """Sends at a time in one upkeep process."""
     per_endpoint: int = Field(4, ge=1, le=1_000)
     """Sends at a time to one endpoint, of all processes together: a slow one holds up no other."""
+    per_tenant: int = Field(16, ge=1, le=10_000)
+    """The same to all endpoints of one tenant."""
     timeout_s: float = Field(15, ge=0.1, le=60)
     """Longest that one attempt may take, from the look-up of the name to the head of the answer."""
     overlap_s: float = Field(86_400, ge=0, le=2_592_000)

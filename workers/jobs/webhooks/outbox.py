@@ -35,14 +35,14 @@ class Outbox:
         self._prefix = prefix
         self._scripts = Scripts(redis, prefix=prefix, names=NAMES)
 
-    async def claim(self, nonce: str, *, most: int, per_endpoint: int, lease_ms: int) -> list[Due]:
-        """Take up to `most` deliveries that are due, so that no endpoint has more than `per_endpoint` under way.
+    async def claim(self, nonce: str, *, most: int, per_endpoint: int, per_tenant: int, lease_ms: int) -> list[Due]:
+        """Take up to `most` deliveries that are due, with no more than so many under way to one endpoint or tenant.
 
         After `lease_ms` they are due again for anybody. The same nonce gets the same ones.
         """
         return [
             _due(row, nonce)
-            for row in await self._scripts.run("claim", nonce, most, per_endpoint, lease_ms, LOOKED_AT)
+            for row in await self._scripts.run("claim", nonce, most, per_endpoint, per_tenant, lease_ms, LOOKED_AT)
         ]  # fmt: skip
 
     async def settle(

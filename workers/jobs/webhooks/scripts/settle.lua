@@ -4,6 +4,8 @@
 -- delivery:{id}               hash  state, tried, tries; settled: the claim, which is over
 -- outbox:{endpoint}           zset  due again, or it leaves
 -- outbox:{endpoint}:busy      zset  it leaves
+-- outbox:tenant:{tenant}       zset  it leaves
+-- outbox:tenant:{tenant}:wait  set   one endpoint that waited for it leaves, and is looked at
 -- outbox:{endpoint}:ended     zset  id -> its end: of more than there may be the oldest are deleted; expires as deliveries do
 -- webhook:{endpoint}          hash  failing: since when nothing was taken, failures: so many attempts; both leave at a success;
 --                                   enabled, disabled_reason: after a 410, or after failing for long enough
@@ -26,10 +28,14 @@ free_first()
 
 local hook, line, ended = key('webhook', endpoint), key('outbox', endpoint), key('outbox', endpoint, 'ended')
 redis.call('ZREM', key('outbox', endpoint, 'busy'), id)
-if redis.call('EXISTS', hook) == 0 then
+local tenant = redis.call('HGET', hook, 'tenant')
+if not tenant then
   redis.call('DEL', name)
   return {'stale', ''}
 end
+
+redis.call('ZREM', key('outbox', 'tenant', tenant), id)
+local waits = redis.call('SPOP', key('outbox', 'tenant', tenant, 'wait'))
 
 local function close(state)
   redis.call('HSET', name, 'state', state)
@@ -70,4 +76,5 @@ else
   end
 end
 look_when_due(endpoint)
+if waits then look_when_due(waits) end
 return {'ok', disabled}
