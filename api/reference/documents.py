@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from api.reference import provider_examples, webhook_documents
-from api.reference.parts import AUTH, JSON_BODY, STORE, Document, header, ok, problems
+from typing import Any
+
+from api.http.problems import MEDIA_TYPE, TYPE
+from api.reference import provider_examples
 from api.reference.provider_schemas import CostTable, ProviderHealthList, ProviderList
 from api.reference.schemas import EventList, FleetMetrics, Health, JobPage, JobView, QueueList, Ready, ServiceList
 from infrastructure.core import error_core
+from infrastructure.core.error_core import ServiceError
+
+Document = dict[str, Any]
 
 JOB_ID = "job_0192d5f0a1b2c3d4e5f60718293a4b5c"
 REQUEST = {
@@ -33,6 +38,7 @@ COMPLETED = {
     "usage": _USAGE, "cost_usd": 0.0000175, "cache": "miss", "attempts": [_ATTEMPT],
 }  # fmt: skip
 SUMMARY = {name: value for name, value in COMPLETED.items() if name != "result"}
+_FAULT = {"field": "tempreature", "pointer": "#/tempreature", "message": "no such field; did you mean temperature?"}
 _HEADERS = {
     "Cache-Control": "`no-cache`: a new answer, which others may then get; `no-store`: neither read nor keep. `cache.mode` in "
     "the body wins.",
@@ -43,18 +49,59 @@ _HEADERS = {
 }
 
 
+def problems(*kinds: type[ServiceError]) -> dict[int, Document]:
+    """Return the responses that tell these errors, one for each status."""
+    responses: dict[int, Document] = {}
+    for kind in kinds:
+        response = responses.setdefault(kind.status, {"description": kind.title, "content": {MEDIA_TYPE: {
+            "schema": {"$ref": "#/components/schemas/Problem"}, "examples": {}}}})  # fmt: skip
+        response["content"][MEDIA_TYPE]["examples"][kind.code] = {"value": _example(kind)}
+    return responses
+
+
+def _example(kind: type[ServiceError]) -> Document:
+    example: Document = {"type": TYPE + kind.code, "title": kind.title, "status": kind.status,
+                         "detail": "what was expected, and what was found",
+                         "instance": "urn:ai-provider:request:req_5f3c1a9be07d42668f10c2aa", "code": kind.code}  # fmt: skip
+    return {**example, "errors": [_FAULT]} if kind is error_core.ValidationFailed else example
+
+
+def _ok(model: type, description: str, example: Any, **more: Any) -> Document:
+    return {
+        "model": model,
+        "description": description,
+        "content": {"application/json": {"example": example}},
+        **more,
+    }
+
+
+def _header(name: str) -> Document:
+    return {
+        "name": name,
+        "in": "header",
+        "required": False,
+        "description": _HEADERS[name],
+        "schema": {"type": "string"},
+    }
+
+
 _LOCATION = {"Location": {"description": "Where to poll the job.", "schema": {"type": "string"}}}
-_BODY = (*JSON_BODY, error_core.ModelNotFound, error_core.IdempotencyMismatch, error_core.WebhookBacklog)
+_AUTH = (error_core.MissingKey, error_core.InvalidKey, error_core.Forbidden)
+_STORE = (error_core.StoreUnavailable, error_core.StoreFull)
+_BODY = (error_core.InvalidJSON, error_core.ModelNotFound, error_core.BodyTooLarge, error_core.UnsupportedMediaType,
+         error_core.ValidationFailed, error_core.IdempotencyMismatch, error_core.WebhookBacklog)  # fmt: skip
+ok, AUTH, STORE = _ok, _AUTH, _STORE
+"""What the documents of routes that stand elsewhere are made of, beside `problems`."""
 
 SUBMIT: Document = {
     "tags": ["jobs"],
     "responses": {
-        200: ok(JobView, "The job ended within the wait that was asked for.", COMPLETED, headers=_LOCATION),
-        202: ok(JobView, "The job is written and will reach exactly one end.", QUEUED, headers=_LOCATION),
-        **problems(*_BODY, *AUTH, *STORE),
+        200: _ok(JobView, "The job ended within the wait that was asked for.", COMPLETED, headers=_LOCATION),
+        202: _ok(JobView, "The job is written and will reach exactly one end.", QUEUED, headers=_LOCATION),
+        **problems(*_BODY, *_AUTH, *_STORE),
     },
     "openapi_extra": {
-        "parameters": [header(*one) for one in _HEADERS.items()],
+        "parameters": [_header(name) for name in _HEADERS],
         "requestBody": {
             "required": True,
             "content": {"application/json": {
@@ -65,23 +112,23 @@ SUBMIT: Document = {
 READ: Document = {
     "tags": ["jobs"],
     "responses": {
-        200: ok(JobView, "The job as it is.", COMPLETED),
-        202: ok(JobView, "It was waited for and has not ended.", QUEUED),
-        **problems(error_core.JobNotFound, error_core.ValidationFailed, *AUTH, *STORE),
+        200: _ok(JobView, "The job as it is.", COMPLETED),
+        202: _ok(JobView, "It was waited for and has not ended.", QUEUED),
+        **problems(error_core.JobNotFound, error_core.ValidationFailed, *_AUTH, *_STORE),
     },
 }
 LIST: Document = {
     "tags": ["jobs"],
     "responses": {
-        200: ok(JobPage, "A page.", {"object": "list", "data": [SUMMARY], "has_more": False, "next": None}),
-        **problems(error_core.ValidationFailed, *AUTH, *STORE),
+        200: _ok(JobPage, "A page.", {"object": "list", "data": [SUMMARY], "has_more": False, "next": None}),
+        **problems(error_core.ValidationFailed, *_AUTH, *_STORE),
     },
 }
 CANCEL: Document = {
     "tags": ["jobs"],
     "responses": {
-        200: ok(JobView, "The job, ended.", {**QUEUED, "status": "cancelled"}),
-        **problems(error_core.JobNotFound, *AUTH, *STORE),
+        200: _ok(JobView, "The job, ended.", {**QUEUED, "status": "cancelled"}),
+        **problems(error_core.JobNotFound, *_AUTH, *_STORE),
     },
 }
 _METRICS = {
@@ -97,22 +144,22 @@ _METRICS = {
 }  # fmt: skip
 HEALTH: Document = {
     "tags": ["operations"],
-    "responses": {200: ok(Health, "Alive.", {"status": "ok", "service": "ai-provider", "version": "0.1.0"})},
+    "responses": {200: _ok(Health, "Alive.", {"status": "ok", "service": "ai-provider", "version": "0.1.0"})},
 }
 READY: Document = {
     "tags": ["operations"],
     "responses": {
-        200: ok(Ready, "Ready.", {"status": "ready", "checks": {"redis": "ok", "subscription": "ok"}}),
+        200: _ok(Ready, "Ready.", {"status": "ready", "checks": {"redis": "ok", "subscription": "ok"}}),
         **problems(error_core.StoreUnavailable),
     },
 }
 METRICS: Document = {
     "tags": ["operations"],
     "responses": {
-        200: ok(
+        200: _ok(
             FleetMetrics, "The fleet's figures; durations in milliseconds, null where nothing was measured.", _METRICS
         ),
-        **problems(*AUTH, *STORE),
+        **problems(*_AUTH, *_STORE),
     },
 }
 _QUEUE = {
@@ -134,46 +181,46 @@ _EVENT = {
 QUEUES: Document = {
     "tags": ["operations"],
     "responses": {
-        200: ok(QueueList, "One entry for each kind of worker.", {"object": "list", "data": [_QUEUE]}),
-        **problems(*AUTH, *STORE),
+        200: _ok(QueueList, "One entry for each kind of worker.", {"object": "list", "data": [_QUEUE]}),
+        **problems(*_AUTH, *_STORE),
     },
 }
 SERVICES: Document = {
     "tags": ["operations"],
     "responses": {
-        200: ok(ServiceList, "The processes that live.", {"object": "list", "data": [_SERVICE]}),
-        **problems(*AUTH, *STORE),
+        200: _ok(ServiceList, "The processes that live.", {"object": "list", "data": [_SERVICE]}),
+        **problems(*_AUTH, *_STORE),
     },
 }
 EVENTS: Document = {
     "tags": ["operations"],
     "responses": {
-        200: ok(EventList, "The latest events, newest first.", {"object": "list", "data": [_EVENT]}),
-        **problems(error_core.ValidationFailed, *AUTH, *STORE),
+        200: _ok(EventList, "The latest events, newest first.", {"object": "list", "data": [_EVENT]}),
+        **problems(error_core.ValidationFailed, *_AUTH, *_STORE),
     },
 }
 PROVIDERS: Document = {
     "tags": ["operations"],
     "responses": {
-        200: ok(ProviderList, "The configured providers.", {"object": "list", "data": [provider_examples.PROVIDER]}),
-        **problems(*AUTH, *STORE),
+        200: _ok(ProviderList, "The configured providers.", {"object": "list", "data": [provider_examples.PROVIDER]}),
+        **problems(*_AUTH, *_STORE),
     },
 }
 PROVIDERS_HEALTH: Document = {
     "tags": ["operations"],
     "responses": {
-        200: ok(
+        200: _ok(
             ProviderHealthList, "The last checks of the providers in use.",
             {"object": "list", "fresh": True, "data": [provider_examples.HEALTH]},
         ),
-        **problems(*AUTH, *STORE),
+        **problems(*_AUTH, *_STORE),
     },
 }  # fmt: skip
 COSTS: Document = {
     "tags": ["operations"],
     "responses": {
-        200: ok(CostTable, "What provider calls cost.", provider_examples.COSTS),
-        **problems(error_core.ValidationFailed, *AUTH, *STORE),
+        200: _ok(CostTable, "What provider calls cost.", provider_examples.COSTS),
+        **problems(error_core.ValidationFailed, *_AUTH, *_STORE),
     },
 }
 BY_ROUTE: dict[tuple[str, str], Document] = {
@@ -188,7 +235,6 @@ BY_ROUTE: dict[tuple[str, str], Document] = {
     ("get", "/api/v1/providers"): PROVIDERS,
     ("get", "/api/v1/providers/health"): PROVIDERS_HEALTH,
     ("get", "/api/v1/costs"): COSTS,
-    **webhook_documents.BY_ROUTE,
     ("get", "/health"): HEALTH,
     ("get", "/health/ready"): READY,
 }

@@ -7,7 +7,7 @@ from typing import Any
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
-from api.reference import documents
+from api.reference import documents, webhook_documents
 from api.reference.schemas import Problem
 from workers.jobs.request.completion import CompletionRequest
 from workers.jobs.webhooks.asked import EndpointChange, EndpointRequest
@@ -39,7 +39,7 @@ def _document(app: FastAPI) -> dict[str, Any]:
         schemas |= schema.pop("$defs", {})
         schemas[model.__name__] = schema
     components["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer", "description": "`aip_…`"}}
-    for (method, path), declared in documents.BY_ROUTE.items():
+    for (method, path), declared in {**documents.BY_ROUTE, **webhook_documents.BY_ROUTE}.items():
         _mend(document["paths"][path][method], declared["responses"], needs_key=path.startswith("/api/"))
     for unused in ("HTTPValidationError", "ValidationError"):
         schemas.pop(unused, None)

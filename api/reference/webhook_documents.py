@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from api.reference.parts import AUTH, JSON_BODY, STORE, Document, header, ok, problems
+from api.reference.documents import AUTH, STORE, Document, ok, problems
 from api.reference.webhook_schemas import (
     DeliveryList,
     DeliveryView,
@@ -29,11 +29,17 @@ DELIVERY: dict[str, Any] = {
     "created_at": "2026-01-05T12:00:00.840Z", "next_attempt_at": "2026-01-05T12:00:06.120Z",
     "attempts": [{"at": "2026-01-05T12:00:01.020Z", "status": 502, "latency_ms": 84, "error": "http_status"}],
 }  # fmt: skip
+_JSON_BODY = (
+    error_core.InvalidJSON, error_core.BodyTooLarge, error_core.UnsupportedMediaType, error_core.ValidationFailed,
+)  # fmt: skip
 _NONE = (error_core.WebhookNotFound, *AUTH, *STORE)
-_REPEATS = header(
-    "Idempotency-Key",
-    "1 to 255 printable characters: a repeat with the same key does nothing again and is answered the same.",
-)
+_REPEATS: Document = {
+    "name": "Idempotency-Key",
+    "in": "header",
+    "required": False,
+    "description": "1 to 255 printable characters: a repeat under the same key does nothing again and is answered the same.",
+    "schema": {"type": "string"},
+}
 
 
 def _document(responses: dict[int, Document], **more: Any) -> Document:
@@ -48,7 +54,7 @@ def _body(schema: str, example: Any) -> Document:
 CREATE = _document(
     {
         201: ok(WebhookWithSecret, "Registered. The secret is not shown again.", WITH_SECRET),
-        **problems(*JSON_BODY, error_core.IdempotencyMismatch, error_core.WebhookLimit, *AUTH, *STORE),
+        **problems(*_JSON_BODY, error_core.IdempotencyMismatch, error_core.WebhookLimit, *AUTH, *STORE),
     },
     parameters=[_REPEATS],
     requestBody=_body("EndpointRequest", {"url": "https://hooks.example.com/ai", "description": "the nightly run"}),
@@ -61,7 +67,7 @@ LIST = _document(
 )
 READ = _document({200: ok(WebhookView, "The endpoint.", WEBHOOK), **problems(*_NONE)})
 CHANGE = _document(
-    {200: ok(WebhookView, "The endpoint as it is now.", WEBHOOK), **problems(*JSON_BODY, *_NONE)},
+    {200: ok(WebhookView, "The endpoint as it is now.", WEBHOOK), **problems(*_JSON_BODY, *_NONE)},
     requestBody=_body("EndpointChange", {"enabled": True}),
 )
 DELETE = _document(

@@ -8,11 +8,11 @@ from fastapi import APIRouter, Depends, Query, Request
 from starlette.responses import Response
 
 from api.front import front_of, within
-from api.http.headers import idempotency
 from api.keys.auth import principal
 from api.keys.keys import Principal
 from api.reference import webhook_documents as documents
 from api.views import answer
+from api.webhooks.once import once
 from api.webhooks.views import delivery_json
 
 router = APIRouter()
@@ -20,15 +20,14 @@ Caller = Annotated[Principal, Depends(principal)]
 Limit = Annotated[int, Query(ge=1, le=100, description="Deliveries on a page.")]
 After = Annotated[
     str | None,
-    Query(description="The last id of the page before.", pattern=r"^evt_[0-9a-f]{32}(_[0-9]{1,16})?$"),
+    Query(description="The last id of the page before.", pattern=r"^evt_[0-9a-f]{32}$"),
 ]
 
 
 @router.post("/api/v1/webhooks/{webhook_id}/test", status_code=202, **documents.TEST)
 async def test_webhook(request: Request, webhook_id: str, caller: Caller) -> Response:
     """Send a `webhook.test` event to an endpoint, as a job's end is sent."""
-    once = idempotency(request.scope["headers"], None)
-    sent = await within(front_of(request.scope).webhooks.test(webhook_id, tenant=caller.tenant, once=once))
+    sent = await within(front_of(request.scope).webhooks.test(webhook_id, tenant=caller.tenant, once=once(request)))
     return answer(delivery_json(sent), status=202)
 
 

@@ -9,11 +9,11 @@ from starlette.responses import Response
 
 from api.front import front_of, within
 from api.http.body import read_json
-from api.http.headers import idempotency
 from api.keys.auth import principal
 from api.keys.keys import Principal
 from api.reference import webhook_documents as documents
 from api.views import answer
+from api.webhooks.once import once
 from api.webhooks.views import endpoint_json, registered_json
 from workers.jobs.webhooks.asked import EndpointChange, EndpointRequest, parse
 
@@ -26,10 +26,9 @@ async def create_webhook(request: Request, caller: Caller) -> Response:
     """Register an endpoint and show its secret: the only time that it is seen."""
     front = front_of(request.scope)
     body = await read_json(request.scope, request.receive, front.settings.limits)
-    once = idempotency(request.scope["headers"], body)
     asked = parse(EndpointRequest, body)
     made = await within(
-        front.webhooks.create(asked, tenant=caller.tenant, once=once, rules=front.settings.webhooks)
+        front.webhooks.create(asked, tenant=caller.tenant, once=once(request, body), rules=front.settings.webhooks)
     )  # fmt: skip
     replayed = {} if made.created else {"Idempotency-Replayed": "true"}
     place = {"Location": f"/api/v1/webhooks/{made.endpoint.id}"}
@@ -72,8 +71,7 @@ async def delete_webhook(request: Request, webhook_id: str, caller: Caller) -> R
 async def rotate_webhook(request: Request, webhook_id: str, caller: Caller) -> Response:
     """Give an endpoint a new secret and show it; for a day, by default, the old one signs beside it."""
     front = front_of(request.scope)
-    once = idempotency(request.scope["headers"], None)
     rotated = await within(
-        front.webhooks.rotate(webhook_id, tenant=caller.tenant, once=once, rules=front.settings.webhooks)
+        front.webhooks.rotate(webhook_id, tenant=caller.tenant, once=once(request), rules=front.settings.webhooks)
     )  # fmt: skip
     return answer(registered_json(rotated))

@@ -14,7 +14,6 @@ from infrastructure.core.error_core import DeliveryNotFound, WebhookBacklog, Web
 from tests.support.jobs import audit, let_die, must_claim, new_job, nonce, submitted, success, swept_for_long
 from tests.support.waiting import eventually
 from tests.support.webhooks import Post, posting
-from workers.jobs.ids import new_job_id
 from workers.jobs.models import NewJob, Outcome, ReadyClass, Status
 from workers.jobs.store.job_store import JobStore
 from workers.jobs.webhooks import outbox as outbox_module
@@ -387,17 +386,6 @@ async def test_an_endpoint_with_too_much_waiting_takes_no_more_jobs(post: Post, 
     with pytest.raises(WebhookBacklog) as refused:
         await post.outbox.check_open(endpoint.id, most_pending=3)
     assert refused.value.retry_after_s is not None
-
-
-async def test_a_second_end_of_one_job_is_another_event(
-    store: JobStore, post: Post, endpoint: Endpoint, redis: aioredis.Redis
-) -> None:
-    """A dead letter may be run again by hand."""
-    job_id = await job_with(store, endpoint, job_id=new_job_id())
-    await store.cancel(job_id, tenant=None)
-    await redis.hset(f"aip:job:{job_id}", "state", "queued")
-    await store.cancel(job_id, tenant=None)
-    assert len(await told(post, endpoint)) == 2
 
 
 async def test_a_rotation_keeps_the_old_salt_for_its_overlap_only(post: Post, endpoint: Endpoint) -> None:

@@ -6,7 +6,6 @@ import re
 import secrets
 
 _ENDPOINT = re.compile(r"whk_[0-9a-f]{24}\Z")
-_EVENT = re.compile(r"evt_[0-9a-f]{32}(_[0-9]{1,16})?\Z")
 
 
 def new_endpoint_id() -> str:
@@ -22,8 +21,3 @@ def new_event_id() -> str:
 def is_endpoint_id(text: str) -> bool:
     """Say whether a text has the form of an endpoint's id."""
     return _ENDPOINT.match(text) is not None
-
-
-def is_event_id(text: str) -> bool:
-    """Say whether a text has the form of an event's id."""
-    return _EVENT.match(text) is not None

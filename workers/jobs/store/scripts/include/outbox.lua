@@ -11,12 +11,10 @@ local function put(name, score, member)
   redis.call('PEXPIRE', name, DELIVERY_KEPT_MS)
 end
 
--- Write an event for an endpoint and answer its id; nil: the endpoint is gone. A disabled one gets it when it is enabled again.
+-- Write an event for an endpoint, unless that is gone. A disabled one gets it when it is enabled again.
 local function emit(id, endpoint, kind, about)
   local enabled = redis.call('HGET', key('webhook', endpoint), 'enabled')
-  if not enabled then return nil end
-  -- Another end of the same job, after a dead letter was run again, is another event.
-  if redis.call('EXISTS', key('delivery', id)) == 1 then id = id .. '_' .. now end
+  if not enabled then return end
   redis.call('HSET', key('delivery', id), 'endpoint', endpoint, 'type', kind, 'about', about, 'state', 'pending',
              'created', now, 'tried', 0)
   redis.call('PEXPIRE', key('delivery', id), DELIVERY_KEPT_MS)
@@ -27,5 +25,4 @@ local function emit(id, endpoint, kind, about)
   end
   put(log, now, id)
   if enabled == '1' then redis.call('ZADD', key('outbox'), 'LT', now, endpoint) end
-  return id
 end
