@@ -260,9 +260,14 @@ class Post:
     async def drain(self, *, within_s: float = 20.0) -> None:
         """Send what is due until nothing is under way any more."""
         deadline = time.monotonic() + within_s
-        while (await self.deliverer.pump())["in_flight"] or self.deliverer._sends:
+        while True:
+            told = await self.deliverer.pump()
+            refill = self.deliverer._refill
+            looks = {refill} if refill is not None and not refill.done() else set()
+            if not (told["begun"] or self.deliverer._sends or looks):
+                return
             assert time.monotonic() < deadline, "not everything was sent in time"
-            await asyncio.wait(self.deliverer._sends, timeout=0.05)
+            await asyncio.wait({*self.deliverer._sends, *looks, asyncio.create_task(asyncio.sleep(0))}, timeout=0.05)
 
     async def close(self) -> None:
         """Close what is open."""

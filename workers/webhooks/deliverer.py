@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
-from infrastructure.core.asyncio_core import end_tasks
+from infrastructure.core.asyncio_core import end_tasks, within
 from infrastructure.core.config_core.sections import Webhooks
 from infrastructure.core.error_core import StoreError
 from infrastructure.core.logger_core import CoreLogger
@@ -26,6 +26,7 @@ from workers.jobs.webhooks.outbox import Outbox
 from workers.webhooks.sender import GRACE_S, Sender
 
 CLAIMED_IN_ONE_GO = 100
+CLAIMS_IN_A_ROW = 20
 LAST_SENDS_S = 4.0
 RELEASE_S = 2.0
 LEASE_MARGIN_S = 5.0
@@ -66,18 +67,15 @@ class Deliverer:
     async def pump(self) -> dict[str, int]:
         """Begin to send what is due, as far as there is room; return how many were begun, and how many are under way.
 
+        Where that is being done already it is not waited for: a look every half second must not pile up behind a slow Redis.
+
         Raises:
             StoreError: Redis did not do its part; the next call goes on.
         """
         begun = 0
-        async with self._claiming:
-            while not self._closing and (room := self._rules().concurrency - len(self._sends)) > 0:
-                claimed = await self._claim(min(room, CLAIMED_IN_ONE_GO))
-                for due in claimed:
-                    self._begin(due)
-                begun += len(claimed)
-                if not claimed:
-                    break
+        if not self._claiming.locked():
+            async with self._claiming:
+                begun = await self._claim_all()
         return {"begun": begun, "in_flight": len(self._sends)}
 
     async def close(self) -> None:
@@ -88,12 +86,28 @@ class Deliverer:
         left = dict(self._sends)
         await end_tasks([*left, *([self._refill] if self._refill else [])], within_s=1)
         try:
-            async with asyncio.timeout(RELEASE_S):
-                for due in left.values():
-                    await self._outbox.settle(due, Ending.RELEASED)
+            await within(self._release(left.values()), RELEASE_S)
         except (StoreError, TimeoutError):
             self._log.warning("Webhooks were not given back; they are due again when their lease ends", context={"count": len(left)})  # fmt: skip
         await self._sender.close()
+
+    async def _release(self, claims: Iterable[Due]) -> None:
+        for due in claims:
+            await self._outbox.settle(due, Ending.RELEASED)
+
+    async def _claim_all(self) -> int:
+        begun = 0
+        for _ in range(CLAIMS_IN_A_ROW):  # each end of a send looks again
+            room = self._rules().concurrency - len(self._sends)
+            if self._closing or room <= 0:
+                break
+            claimed = await self._claim(min(room, CLAIMED_IN_ONE_GO))
+            for due in claimed:
+                self._begin(due)
+            begun += len(claimed)
+            if not claimed:
+                break
+        return begun
 
     async def _claim(self, most: int) -> list[Due]:
         rules = self._rules()
