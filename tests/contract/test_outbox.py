@@ -305,6 +305,16 @@ async def test_an_endpoint_that_takes_nothing_for_long_and_often_is_disabled(
     assert settled.disabled == "failing"
 
 
+async def test_what_expired_while_its_endpoint_was_disabled_holds_up_nothing(
+    post: Post, endpoint: Endpoint, redis: aioredis.Redis
+) -> None:
+    [last] = await emitted(post, endpoint)
+    week_ago = int((await redis.time())[0]) * 1_000 - 7 * 86_400_000 - 1
+    await redis.zadd(f"aip:outbox:{endpoint.id}", {f"evt_{n:032x}": week_ago - n for n in range(500)})
+    assert [one.id for one in await claim(post, per_endpoint=1)] == [last]
+    assert await redis.zcard(f"aip:outbox:{endpoint.id}") == 1
+
+
 async def test_one_success_makes_an_endpoint_well_again(
     post: Post, endpoint: Endpoint, redis: aioredis.Redis
 ) -> None:  # fmt: skip

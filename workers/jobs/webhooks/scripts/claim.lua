@@ -76,6 +76,7 @@ end
 local function look(endpoint)
   local tenant = redis.call('HGET', key('webhook', endpoint), 'tenant') or ''
   local line, busy, mine = key('outbox', endpoint), key('outbox', endpoint, 'busy'), key('outbox', 'tenant', tenant)
+  redis.call('ZREMRANGEBYSCORE', line, '-inf', now - DELIVERY_KEPT_MS) -- they have expired while nobody looked
   local room = math.min(left, most_busy - under_way(busy), most_of_tenant - under_way(mine))
   for _, id in ipairs(room > 0 and redis.call('ZRANGEBYSCORE', line, '-inf', now, 'LIMIT', 0, room) or {}) do
     local found = answer(id)
