@@ -229,8 +229,9 @@ async def test_without_the_right_service_secret_nothing_is_sent_and_nothing_lost
             async with posting(redis, secret=secret) as other:
                 await other.drain()
         assert [line["level"].lower() for line in log.lines] == ["error"]
-        await redis.zadd(f"aip:outbox:{endpoint.id}", {event_id: 1})
-        await redis.zadd("aip:outbox", {endpoint.id: 1})
+        due_ms = int((await redis.time())[0]) * 1_000
+        await redis.zadd(f"aip:outbox:{endpoint.id}", {event_id: due_ms})
+        await redis.zadd("aip:outbox", {endpoint.id: due_ms})
     assert receiver.requests == []
     assert (await ended(post, event_id, endpoint)).tries[0].error is None
 
