@@ -16,11 +16,22 @@ from api.http import problems
 from api.http.middleware import Tracing
 from api.keys.auth import is_loopback
 from api.keys.keys import KeyStore
-from api.keys.secret import hmac_secret
 from api.reference import docs, openapi
-from api.routes import completion, dead, fleet, health, infrastructure, job_events, jobs, providers
+from api.routes import (
+    completion,
+    dead,
+    deliveries,
+    fleet,
+    health,
+    infrastructure,
+    job_events,
+    jobs,
+    providers,
+    webhooks,
+)
 from api.streams import StreamPlaces
 from api.waiting import Waiters
+from api.webhooks.desk import WebhookDesk
 from infrastructure.core.asyncio_core import end_tasks
 from infrastructure.core.config_core import CoreConfig, Settings
 from infrastructure.core.error_core import ConfigError, StoreError
@@ -28,6 +39,7 @@ from infrastructure.core.logger_core import get_logger
 from infrastructure.core.performance_core import Observation
 from infrastructure.core.performance_core.observing import observe
 from infrastructure.core.redis_core import connect
+from infrastructure.core.service_secret import hmac_secret
 from infrastructure.optional.container_core import Recovery, Registry
 from infrastructure.optional.event_core import EventBus
 from infrastructure.optional.service_discovery import Directory, Registration, own_description
@@ -35,6 +47,9 @@ from workers.jobs.bell import Bell
 from workers.jobs.config_events import announced
 from workers.jobs.store.dead_letters import DeadLetters
 from workers.jobs.store.job_store import JobStore
+from workers.jobs.webhooks.endpoints import EndpointStore
+from workers.jobs.webhooks.guard import Guard, SystemLookup
+from workers.jobs.webhooks.outbox import Outbox
 
 GUARD_S = 1.0
 STOP_BELL_S = 1.0
@@ -66,7 +81,8 @@ def create_app(
     tracker, errors = front.observation.tracker, front.observation.errors
     app.add_middleware(Tracing, log=get_logger(settings.service.name, "http"), tracker=tracker, errors=errors)
     problems.install(app, errors)
-    for part in (completion, jobs, job_events, dead, infrastructure, fleet, providers, health, docs):
+    parts = (completion, jobs, job_events, dead, webhooks, deliveries, infrastructure, fleet, providers, health, docs)
+    for part in parts:
         app.include_router(part.router)
     openapi.install(app)
     return app
@@ -84,7 +100,8 @@ def _front_door(settings: Settings, config: CoreConfig | None) -> FrontDoor:
     parts = Registry(log=get_logger(settings.service.name, "container"))
     # In the order of their start; they stop in the reverse of it.
     parts.register_value(Redis, redis, name="redis", stop=Redis.aclose, ping=Redis.ping)
-    keys = KeyStore(redis, prefix=prefix, secret=hmac_secret(settings))
+    secret = hmac_secret(settings)
+    keys = KeyStore(redis, prefix=prefix, secret=secret)
     parts.register_value(KeyStore, keys, start=KeyStore.start, stop=KeyStore.stop)
     told = {"caching": lambda: {"keys": keys.cache.get_mergeable_stats()}}
     observation = parts.register_value(
@@ -129,6 +146,12 @@ def _front_door(settings: Settings, config: CoreConfig | None) -> FrontDoor:
         recent=recent,
         streams=StreamPlaces(),
         directory=directory,
+        webhooks=WebhookDesk(
+            endpoints=EndpointStore(redis, prefix=prefix),
+            outbox=Outbox(redis, prefix=prefix),
+            guard=Guard(lambda: (config.settings if config else settings).webhooks, lookup=SystemLookup()),
+            secret=secret,
+        ),
     )
 
 

@@ -15,6 +15,7 @@ from api.events import RecentEvents
 from api.keys.keys import KeyStore
 from api.streams import StreamPlaces
 from api.waiting import Waiters
+from api.webhooks.desk import WebhookDesk
 from infrastructure.core.config_core import Settings
 from infrastructure.core.error_core import StoreUnavailable
 from infrastructure.core.performance_core import Observation
@@ -56,6 +57,7 @@ class FrontDoor:
     recent: RecentEvents
     streams: StreamPlaces
     directory: Directory
+    webhooks: WebhookDesk
 
 
 def front_of(scope: Scope) -> FrontDoor:

@@ -31,6 +31,7 @@ TASK_EXPIRE: Final = "upkeep.expire"
 TASK_PROMOTE: Final = "upkeep.promote"
 TASK_HEALTH: Final = "upkeep.health"
 TASK_SUSPECT: Final = "upkeep.suspect"
+TASK_WEBHOOKS: Final = "upkeep.webhooks"
 
 HEALTH_S: Final = 1.0
 """From look to look at the providers' health; whether anything is checked then is the prober's to say."""

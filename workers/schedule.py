@@ -10,6 +10,7 @@ from workers import queues
 EXPIRE_S = 0.5  # no job is shown as waiting or running for more than a second past its deadline
 PROMOTE_S = 1.0
 SUSPECT_S = 5.0
+WEBHOOKS_S = 0.5  # a job's end is told within a second
 
 
 def beat_schedule(settings: Settings) -> dict[str, dict[str, Any]]:
@@ -24,5 +25,6 @@ def beat_schedule(settings: Settings) -> dict[str, dict[str, Any]]:
         queues.TASK_PROMOTE: PROMOTE_S,
         queues.TASK_HEALTH: queues.HEALTH_S,
         queues.TASK_SUSPECT: SUSPECT_S,
+        queues.TASK_WEBHOOKS: WEBHOOKS_S,
     }
     return {name: {"task": name, "schedule": every_s, "args": (every_s,)} for name, every_s in entries.items()}

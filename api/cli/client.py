@@ -184,6 +184,10 @@ class Client:
         """Return what calls of the last days cost."""
         return self._ask("GET", "/api/v1/costs", params={"days": days, "by": by})
 
+    def webhooks(self, method: str, *parts: str, **options: Any) -> dict[str, Any]:
+        """Return what the routes of webhooks answer; `parts` are ids and words of the path."""
+        return self._ask(method, "/".join(("/api/v1/webhooks", *map(_segment, parts))), **options)
+
     def _ask(self, method: str, path: str, **options: Any) -> dict[str, Any]:
         try:
             answer = self._http.request(method, path, **options)
@@ -237,8 +241,9 @@ def _shown(url: str) -> str:
     return f"{scheme}://{rest.rpartition('@')[2]}"
 
 
-def _segment(job_id: str) -> str:
-    """Refuse what would be another path than a job's."""
-    if not job_id or not all(character.isalnum() or character == "_" for character in job_id):
-        raise CommandFailed("expected a job's id: job_ and 32 hex digits")
-    return job_id
+def _segment(name: str) -> str:
+    """Refuse what would be another path than an id's."""
+    if not name or not all(character.isalnum() or character == "_" for character in name):
+        kind = "a webhook's id: whk_ and 24" if name.startswith(("whk", "evt")) else "a job's id: job_ and 32"
+        raise CommandFailed(f"expected {kind} hex digits")
+    return name

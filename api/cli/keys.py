@@ -12,9 +12,9 @@ from api.cli import output, reach
 from api.cli.errors import CommandFailed
 from api.cli.stack import embedded_redis
 from api.keys.keys import KeyInfo, KeyStore
-from api.keys.secret import hmac_secret
 from infrastructure.core.config_core import Settings, load
 from infrastructure.core.redis_core import connect
+from infrastructure.core.service_secret import hmac_secret
 
 T = TypeVar("T")
 

@@ -12,12 +12,11 @@ from typing import Annotated, Literal
 import typer
 
 from api.cli.errors import EXIT_CONFIG, EXIT_FAILURE, EXIT_INTERRUPTED, CommandFailed
+from api.cli.options import STYLE, Json, Url
+from api.cli.webhook_commands import webhooks
 
-STYLE: Literal["rich"] | None = "rich" if sys.stdout.isatty() else None
 State = Literal["queued", "in_progress", "completed", "failed", "cancelled", "expired"]
 Kind = Literal["web", "worker", "batch", "upkeep", "beat", "flower"]
-Url = Annotated[str | None, typer.Option(help="Where the service is, in place of AI_PROVIDER_URL.")]
-Json = Annotated[bool, typer.Option("--json", help="Write JSON.")]
 Status = Annotated[State | None, typer.Option(help="Only jobs in this state.")]
 Limit = Annotated[int, typer.Option(min=1, max=100, help="Jobs on the page.")]
 After = Annotated[str | None, typer.Option(metavar="ID", help="Go on after this job.")]
@@ -268,6 +267,9 @@ def keys_revoke(key_id: Annotated[str, typer.Argument(metavar="ID", help="The ke
     from api.cli import keys as command
 
     command.revoke(key_id)
+
+
+app.add_typer(webhooks, name="webhooks")
 
 
 @app.command()

@@ -120,7 +120,8 @@ _LOCATION = {
 _AUTH = (error_core.MissingKey, error_core.InvalidKey, error_core.Forbidden)
 _STORE = (error_core.StoreUnavailable, error_core.StoreFull)
 _BODY = (error_core.InvalidJSON, error_core.ModelNotFound, error_core.BodyTooLarge, error_core.UnsupportedMediaType,
-         error_core.ValidationFailed, error_core.IdempotencyMismatch, error_core.IdempotencyGone)  # fmt: skip
+         error_core.ValidationFailed, error_core.IdempotencyMismatch, error_core.IdempotencyGone,
+         error_core.WebhookBacklog)  # fmt: skip
 _ROOM = (error_core.TenantQueueFull, error_core.QueueFull, error_core.QueueTooSlow)
 
 
@@ -130,6 +131,9 @@ def _submit_problems() -> dict[int, Document]:
         found[status] |= {"headers": {**_RETRY, **_LIMITS}}
     return found
 
+
+ok, AUTH, STORE = _ok, _AUTH, _STORE
+"""What the documents of routes that stand elsewhere are made of, beside `problems`."""
 
 SUBMIT: Document = {
     "tags": ["jobs"],

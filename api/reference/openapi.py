@@ -7,9 +7,10 @@ from typing import Any
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
-from api.reference import documents
+from api.reference import documents, webhook_documents
 from api.reference.schemas import Problem
 from workers.jobs.request.completion import CompletionRequest
+from workers.jobs.webhooks.asked import EndpointChange, EndpointRequest
 
 DESCRIPTION = (
     "Submit a completion, get a job, poll it or wait for it. Errors are `application/problem+json` (RFC 9457) with a "
@@ -33,12 +34,12 @@ def _document(app: FastAPI) -> dict[str, Any]:
     document = get_openapi(title=app.title, version=app.version, description=DESCRIPTION, routes=app.routes)
     components = document.setdefault("components", {})
     schemas = components.setdefault("schemas", {})
-    for model in (CompletionRequest, Problem):
+    for model in (CompletionRequest, EndpointRequest, EndpointChange, Problem):
         schema = model.model_json_schema(ref_template=_REF)
         schemas |= schema.pop("$defs", {})
         schemas[model.__name__] = schema
     components["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer", "description": "`aip_…`"}}
-    for (method, path), declared in documents.BY_ROUTE.items():
+    for (method, path), declared in {**documents.BY_ROUTE, **webhook_documents.BY_ROUTE}.items():
         _mend(document["paths"][path][method], declared["responses"], needs_key=path.startswith("/api/"))
     for unused in ("HTTPValidationError", "ValidationError"):
         schemas.pop(unused, None)

@@ -41,7 +41,10 @@ async def submit(request: Request, caller: Annotated[Principal, Depends(principa
     wait_s = preferred_wait(headers, limit_s=front.settings.limits.wait_s)
     asked = Asked(caller, limits_of(front.settings, of_tenant=caller.queued), idempotency_key(headers))
     body = await _body(request, front, asked)
-    submitted = await _admit(front, asked, _new_job(request, body, asked, front))
+    new = _new_job(request, body, asked, front)
+    if new.webhook:
+        await within(front.webhooks.check_usable(new.webhook, tenant=caller.tenant, rules=front.settings.webhooks))
+    submitted = await _admit(front, asked, new)
     job = await _look(request, front, submitted.job_id, caller.tenant, wait_s)
     if job is None:  # it ended, and was not kept for long
         raise gone(submitted.job_id) if asked.key else JobNotFound(f"job {submitted.job_id} has expired")
@@ -113,6 +116,7 @@ def _new_job(request: Request, body: Any, asked: Asked, front: FrontDoor) -> New
         config_version=front.settings.version,
         idempotency=None if asked.key is None else (asked.key, body_digest(body)),
         request_id=trace_of(request.scope).request_id,
+        webhook=completion.webhook,
     )
 
 

@@ -389,7 +389,7 @@ async def test_the_examples_of_the_reference_are_true(client: httpx.AsyncClient,
 async def test_keys_from_the_command_line_are_seen_by_the_front_door(
     client: httpx.AsyncClient, front: FrontDoor, redis: Redis
 ) -> None:
-    from api.keys.secret import hmac_secret
+    from infrastructure.core.service_secret import hmac_secret
 
     elsewhere = KeyStore(redis, prefix="aip", secret=hmac_secret(front.settings))
     headers = {"Authorization": f"Bearer {await elsewhere.create('team')}"}

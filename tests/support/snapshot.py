@@ -21,7 +21,9 @@ class Snapshot:
         lives = self._ask(client, [("PTTL", name) for name in names])
         self.values = {name.decode(): value for (name, _), value in zip(known, values, strict=True)}
         self._lives = {name.decode(): life for name, life in zip(names, lives, strict=True)}
-        self.register_script = client.register_script  # scripts are asked of the server: nothing else writes to it meanwhile
+        self.register_script = (
+            client.register_script
+        )  # scripts are asked of the server: nothing else writes to it meanwhile
 
     @staticmethod
     def _ask(client: Any, commands: list[tuple[Any, ...]]) -> list[Any]:

@@ -1,4 +1,4 @@
-"""The secret of the API keys."""
+"""The secret of the service."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from api.keys.secret import hmac_secret
 from infrastructure.core.config_core import Settings
 from infrastructure.core.error_core import ConfigError
+from infrastructure.core.service_secret import hmac_secret
 
 
 def kept_in(folder: Path) -> Settings:
@@ -28,7 +28,7 @@ def test_it_is_made_once_and_private(tmp_path: Path) -> None:
 
 def test_processes_that_start_together_agree_on_one(tmp_path: Path) -> None:
     code = (
-        "import sys; from pathlib import Path; from api.keys import secret; "
+        "import sys; from infrastructure.core import service_secret as secret; "
         "import infrastructure.core.config_core as c; print('ready', flush=True); sys.stdin.readline(); "
         f"print(secret.hmac_secret(c.Settings.model_validate({{'service': {{'data_dir': {str(tmp_path)!r}}}}})).hex())"
     )

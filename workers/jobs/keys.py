@@ -59,6 +59,20 @@ script that ends the job. Whatever else has none is listed in `WITHOUT_EXPIRY`, 
     health:round             string  a round of checks         token of the prober that checks now
     prices                   hash    7 days                    provider:model -> USD a token: see jobs/prices.py
     credited:{nonce}         string  10 min                    what a group of answers saved is booked
+    webhook:{id}             hash    none: made by hand        a webhook endpoint: url, description, enabled, salt of its secret,
+                                                               …; see webhooks/endpoints.py
+    tenant:{tenant}:webhooks zset    none: made by hand        endpoint -> created
+    idem:webhook:{tenant}:{digest}   string  1 day             an idempotency key's endpoint: id:body digest
+    delivery:{id}            hash    7 days                    an event on its way to an endpoint: type, state, attempts
+    outbox                   zset    none: empties             enabled endpoint -> the next look for deliveries that are due
+    outbox:{endpoint}        zset    7 days                    delivery -> instant from which it is due; a claim is due again
+                                                               when its lease ends
+    outbox:{endpoint}:busy   zset    a lease                   delivery being sent -> end of its lease
+    outbox:tenant:{tenant}   zset    a lease                   the same of all endpoints of a tenant; …:wait: endpoints that
+                                                               wait for one to end
+    outbox:{endpoint}:log    zset    7 days                    delivery -> created
+    outbox:{endpoint}:ended  zset    7 days                    delivery -> its end, of the last 1,000
+    outbox:claim:{nonce}     string  a lease                   deliveries that a claim got
     none                     -       never written             its delete opens scripts that must work on a full Redis
 
     channel                  message
@@ -79,6 +93,7 @@ Fields of `job:{id}` (instants in ms since 1970 by Redis; a field that says noth
     deliveries, deaths       claims that were not given back; owners that died holding the job
     finished, dnonce         the end, and the nonce of the completion that wrote it
     result, usage, cost, saved, saved_ms, cache, attempts, error_code, error_message     the outcome
+    webhook                  id of the endpoint that hears of its end
     back                     fence under which it was put back last
     hist                     what happened to it, and when: see store/scripts/include/common.lua, models.Happened
     retry_of, retried        of a dead letter's retry: the dead letter; of a dead letter: the job that is its retry
@@ -106,6 +121,9 @@ WITHOUT_EXPIRY = (
     "counters",
     "key:*",  # API keys, until they are removed by hand; see api/keys.py
     "keys",
+    "webhook:*",  # endpoints, until they are removed by hand; see webhooks/endpoints.py
+    "tenant:*:webhooks",
+    "outbox",
     "mq:*",  # kombu's: bindings, and a queue's list until it is empty
 )
 """Patterns of the keys that may have no expiry (the first two only while their job lives)."""
@@ -166,3 +184,23 @@ def done(prefix: str) -> str:
 def stop(prefix: str, owner: str) -> str:
     """Return the channel that tells a worker process which of its claims must stop."""
     return f"{prefix}:stop:{owner}"
+
+
+def webhook(prefix: str, endpoint_id: str) -> str:
+    """Return the name of a webhook endpoint's hash."""
+    return f"{prefix}:webhook:{endpoint_id}"
+
+
+def webhooks(prefix: str, tenant: str) -> str:
+    """Return the name of the set of a tenant's webhook endpoints."""
+    return f"{prefix}:tenant:{tenant}:webhooks"
+
+
+def delivery(prefix: str, delivery_id: str) -> str:
+    """Return the name of a webhook delivery's hash."""
+    return f"{prefix}:delivery:{delivery_id}"
+
+
+def outbox(prefix: str, endpoint_id: str, *part: str) -> str:
+    """Return the name of the set of an endpoint's pending deliveries, or of a part of it: busy, log, ended."""
+    return ":".join((prefix, "outbox", endpoint_id, *part))

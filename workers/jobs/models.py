@@ -80,6 +80,8 @@ class NewJob:
     idempotency: tuple[str, str] | None = None
     request_id: str | None = None
     """Of the HTTP request, at most 128 characters: the worker's log lines tell it too."""
+    webhook: str | None = None
+    """Id of the endpoint that hears of its end."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,9 @@
     worker.stopped           owner                                                      workers
     jobs.rescued             rescued, poisoned: how many                                upkeep
     job.dead                 job_id: of a job that killed its workers, now a dead letter        upkeep
+    webhook.failed           delivery_id, endpoint_id, type: its last attempt failed;   upkeep
+                             at most one a minute and endpoint
+    webhook.disabled         endpoint_id, reason: gone, failing                         upkeep
     fleet.scaled             kind, before, workers: how many processes                  `ai-provider up`
 
 They are hints for whoever watches; nothing that must not be lost depends on one.
@@ -28,3 +31,5 @@ WORKER_STOPPED = "worker.stopped"
 JOBS_RESCUED = "jobs.rescued"
 JOB_DEAD = "job.dead"
 FLEET_SCALED = "fleet.scaled"
+WEBHOOK_FAILED = "webhook.failed"
+WEBHOOK_DISABLED = "webhook.disabled"

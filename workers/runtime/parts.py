@@ -13,12 +13,14 @@ from infrastructure.core.performance_core import Observation
 from infrastructure.optional.container_core import Background, Recovery, Registry
 from infrastructure.optional.event_core import EventBus
 from infrastructure.optional.service_discovery import Directory, Registration, own_description
+from workers import queues
 from workers.jobs.bell import Bell
 from workers.jobs.gate.costs import Credits
 from workers.jobs.gate.fleet_gate import FleetGate
 from workers.providers.flights.flights import Flights
 from workers.providers.litellm_manager import LiteLLMManager
 from workers.runtime.runtime import Runtime
+from workers.webhooks.deliverer import Deliverer
 
 
 def parts_of(runtime: Runtime, *, kind: str) -> Registry:
@@ -38,6 +40,8 @@ def parts_of(runtime: Runtime, *, kind: str) -> Registry:
     parts.register_value(Bell, runtime.bell, start=Bell.start, stop=_stop_bell, ping=Bell.ping, recovery=Recovery())
     parts.register_value(Observation, runtime.observation, start=Observation.start, stop=Observation.stop)
     parts.register_value(Runtime, runtime, stop=Runtime.retire)
+    if kind == queues.UPKEEP:
+        parts.register_value(Deliverer, runtime.webhooks, stop=Deliverer.close)
     described = own_description(settings, kind=kind, instance=runtime.owner)
     directory = Directory(runtime.redis, prefix=settings.redis.prefix)
     registration = Registration(directory, described, fresh=lambda: {"config": runtime.config_version})

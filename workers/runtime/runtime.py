@@ -28,6 +28,7 @@ from workers.providers.health.prober import Prober
 from workers.queues import broker_url
 from workers.runtime.admission import Admission
 from workers.runtime.calling import Caller
+from workers.runtime.delivering import deliverer_of
 from workers.runtime.held import Held
 from workers.runtime.lease import Lease, listen, new_owner
 from workers.runtime.memory import watch_memory
@@ -36,6 +37,7 @@ from workers.runtime.provision import Provision
 from workers.runtime.running import Gone, Running
 from workers.runtime.versions import Versions
 from workers.runtime.writing import Summary, Writer
+from workers.webhooks.deliverer import Deliverer
 
 BODIES_BYTES = 256_000_000
 WRITE_AGAIN_S = 1.0
@@ -114,6 +116,11 @@ class Runtime:
             events=self.events,
             tracker=self.tracker,
         )
+
+    @cached_property
+    def webhooks(self) -> Deliverer:
+        """Return what sends webhooks."""
+        return deliverer_of(self._config, redis=self.redis, events=self.events, tracker=self.tracker)
 
     @staticmethod
     def _connect(settings: Settings) -> Redis:

@@ -16,7 +16,7 @@ from workers.jobs.models import ReadyClass
 from workers.pool.bridge import await_
 from workers.runtime.process import Process
 from workers.runtime.runtime import Runtime
-from workers.schedule import PROMOTE_S
+from workers.schedule import PROMOTE_S, WEBHOOKS_S
 
 LOOKS_REMEMBERED = 2.4  # two looks, with room for one that came late
 LONG_LIMIT_S = 86_400
@@ -72,7 +72,13 @@ def _works(process: Process) -> dict[str, Work]:
         queues.TASK_PROMOTE: promote,
         queues.TASK_HEALTH: health,
         queues.TASK_SUSPECT: suspect,
+        queues.TASK_WEBHOOKS: _send_webhooks,
     }
+
+
+async def _send_webhooks(runtime: Runtime) -> dict[str, Any]:
+    """Begin to send what is due; the sends go on when the task has ended."""
+    return await runtime.webhooks.pump()
 
 
 def _register_one(app: Celery, process: Process, name: str, work: Work) -> None:
@@ -97,6 +103,7 @@ async def keep_up(process: Process) -> None:
         _keep_doing(process, often, PROMOTE_S),
         _keep_doing(process, seldom, heartbeat_s),
         _keep_doing(process, (queues.TASK_HEALTH,), queues.HEALTH_S),
+        _keep_doing(process, (queues.TASK_WEBHOOKS,), WEBHOOKS_S),
     )
 
 

@@ -6,11 +6,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from api.cli.sandbox import why_sandbox
-from api.keys.secret import FILE, MIN_CHARACTERS
 from infrastructure.core.config_core import Environment, Loaded, Settings, Sources, data_dir, sandbox_wanted
 from infrastructure.core.config_core.nearby import near_misses
 from infrastructure.core.error_core import ConfigError
 from infrastructure.core.redis_check import Finding, Status
+from infrastructure.core.service_secret import FILE, MIN_CHARACTERS
 
 NO_ANSWER = "no job can be answered"
 

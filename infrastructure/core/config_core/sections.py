@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, SecretStr, model_validator
+from pydantic import Field, SecretStr, field_validator, model_validator
 
 from infrastructure.core.config_core.section import Section
 
@@ -138,3 +138,33 @@ class Database(Section):
     url: SecretStr | None = None
     password: SecretStr | None = None
     """Where it does not stand in the URL: docker secret `database_password`."""
+
+
+class Webhooks(Section):
+    """Events to tenants' endpoints when their jobs end."""
+
+    concurrency: int = Field(64, ge=1, le=10_000)
+    """Sends at a time in one upkeep process."""
+    per_endpoint: int = Field(4, ge=1, le=1_000)
+    """Sends at a time to one endpoint, of all processes together: a slow one holds up no other."""
+    per_tenant: int = Field(16, ge=1, le=10_000)
+    """The same to all endpoints of one tenant."""
+    timeout_s: float = Field(15, ge=0.1, le=60)
+    """Longest that one attempt may take, from the look-up of the name to the head of the answer."""
+    overlap_s: float = Field(86_400, ge=0, le=2_592_000)
+    """How long the old secret signs beside the new one after a rotation."""
+    disable_after_s: float = Field(432_000, ge=60, le=2_592_000)
+    """An endpoint that has taken nothing for so long, in ten attempts or more, is disabled."""
+    most_endpoints: int = Field(50, ge=1, le=10_000)
+    """Of one tenant."""
+    most_pending: int = Field(100_000, ge=1, le=100_000_000)
+    """Deliveries that may wait for one endpoint; beyond it jobs that name it are refused."""
+    ports: tuple[Annotated[int, Field(ge=1, le=65_535)], ...] = (443, 8443)
+    """Ports that may be called; in a variable with commas between them."""
+    allow_loopback: bool = False
+    """True: endpoints on this machine may be called too, at any port and without TLS. For development and tests."""
+
+    @field_validator("ports", mode="before")
+    @classmethod
+    def _listed(cls, value: object) -> object:
+        return value.split(",") if isinstance(value, str) else value

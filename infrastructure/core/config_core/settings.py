@@ -26,6 +26,7 @@ from infrastructure.core.config_core.sections import (
     Resources,
     Retries,
     Selection,
+    Webhooks,
 )
 
 BEATS_A_LEASE = 2
@@ -237,6 +238,7 @@ class Settings(Section):
     resources: Resources = Resources()
     errors: Errors = Errors()
     health: Health = Health()
+    webhooks: Webhooks = Webhooks()
     database: Database = Database()
     sandbox: Sandbox = Sandbox()
     flower: Flower = Flower()

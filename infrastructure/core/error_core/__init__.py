@@ -5,6 +5,7 @@ from infrastructure.core.error_core.context import ids_only
 from infrastructure.core.error_core.errors import (
     BodyTooLarge,
     ConfigError,
+    DeliveryNotFound,
     Forbidden,
     IdempotencyGone,
     IdempotencyMismatch,
@@ -33,6 +34,10 @@ from infrastructure.core.error_core.errors import (
     TooManyStreams,
     UnsupportedMediaType,
     ValidationFailed,
+    WebhookBacklog,
+    WebhookDisabled,
+    WebhookLimit,
+    WebhookNotFound,
 )
 from infrastructure.core.error_core.handler import ErrorHandler, Handled, get_error_handler
 from infrastructure.core.error_core.recovery import Fallback, GiveUp, Recovery, Retry
@@ -53,6 +58,7 @@ __all__ = [
     "BodyTooLarge",
     "Classification",
     "ConfigError",
+    "DeliveryNotFound",
     "ErrorClass",
     "ErrorHandler",
     "Fallback",
@@ -89,6 +95,10 @@ __all__ = [
     "TooManyStreams",
     "UnsupportedMediaType",
     "ValidationFailed",
+    "WebhookBacklog",
+    "WebhookDisabled",
+    "WebhookLimit",
+    "WebhookNotFound",
     "classify",
     "get_error_handler",
     "ids_only",

@@ -18,6 +18,11 @@
     │   ├── TooManyStreams               429 too_many_streams
     │   ├── IdempotencyMismatch          422 idempotency_key_reused
     │   ├── IdempotencyGone              410 idempotency_result_gone
+    │   ├── WebhookNotFound              404 webhook_not_found
+    │   ├── DeliveryNotFound             404 delivery_not_found
+    │   ├── WebhookDisabled              409 webhook_disabled
+    │   ├── WebhookLimit                 409 webhook_limit
+    │   ├── WebhookBacklog               429 webhook_backlog
     │   └── IdempotencyRunning           409 idempotency_in_progress
     ├── QueueRefusal                     no room in line; nothing was written
     │   ├── TenantQueueFull              429 tenant_queue_full
@@ -250,6 +255,45 @@ class QueueTooSlow(QueueRefusal):
 
     code = "queue_too_slow"
     title = "The queue is too slow"
+
+
+class WebhookNotFound(NotFound):
+    """No such endpoint among the tenant's own."""
+
+    code = "webhook_not_found"
+    title = "No such webhook endpoint"
+
+
+class DeliveryNotFound(NotFound):
+    """No such delivery of this endpoint."""
+
+    code = "delivery_not_found"
+    title = "No such delivery"
+
+
+class WebhookDisabled(RequestError):
+    """The endpoint is disabled: nothing is sent to it."""
+
+    code = "webhook_disabled"
+    status = 409
+    title = "The webhook endpoint is disabled"
+
+
+class WebhookLimit(RequestError):
+    """The tenant has as many endpoints as it may have."""
+
+    code = "webhook_limit"
+    status = 409
+    title = "Too many webhook endpoints"
+
+
+class WebhookBacklog(RequestError):
+    """Too many deliveries wait for the endpoint that a job names."""
+
+    code = "webhook_backlog"
+    status = 429
+    title = "The webhook endpoint does not take its deliveries"
+    retryable = True
 
 
 class StoreError(ServiceError):

@@ -24,6 +24,10 @@ PROVIDER_PROBE = "provider_probe"  # a tiny completion of a check; by provider
 PROVIDER_SELECTION = "provider_selection"
 CALL_SELECTED = "call_selected"  # a call whose provider was chosen by its score
 CALL_EXPLORED = "call_explored"  # a call whose provider was drawn at random: what the chosen are compared with
+WEBHOOK = "webhook"  # one attempt of a delivery; its errors are classes of failure
+WEBHOOKS_DELIVERED = "webhooks_delivered"  # amounts: deliveries that were taken, whose last attempt failed,
+WEBHOOKS_FAILED = "webhooks_failed"
+WEBHOOKS_DISABLED = "webhooks_disabled"  # and endpoints that were disabled
 
 # Amounts, by provider:
 COST_USD = "cost_usd"

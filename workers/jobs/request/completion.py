@@ -13,6 +13,7 @@ from workers.jobs.request import options
 from workers.jobs.request.faults import faults
 from workers.jobs.request.messages import Message
 from workers.jobs.request.wire import Label, Part
+from workers.jobs.webhooks.ids import is_endpoint_id
 
 MAX_METADATA = 16
 MAX_TOOLS = 128
@@ -116,9 +117,9 @@ class CompletionRequest(Part):
 
     @field_validator("webhook")
     @classmethod
-    def _known_webhook(cls, webhook: str | None) -> str | None:
-        if webhook is not None:
-            raise ValueError("no such webhook endpoint")
+    def _possible_webhook(cls, webhook: str | None) -> str | None:
+        if webhook is not None and not is_endpoint_id(webhook):
+            raise ValueError("no such webhook endpoint; ids are whk_ and 24 hex digits")
         return webhook
 
     def call(self, *, cache_mode: str | None = None) -> dict[str, Any]:

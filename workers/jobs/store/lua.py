@@ -16,7 +16,10 @@ _INCLUDE = re.compile(r"^-- include: ([a-z_]+)$", re.MULTILINE)
 
 @functools.cache
 def source(name: str, package: str = STORE) -> str:
-    """Return a script's whole text; read from its package once. A part is the package's own, or else the store's."""
+    """Return a script's whole text; read from its package once. A part is the package's own, or else the store's.
+
+    Parts may include parts.
+    """
     folder = files(package) / "scripts"
     text = (folder / f"{name}.lua").read_text(encoding="utf-8")
     return _INCLUDE.sub(lambda found: _part(found[1], package), text)
@@ -24,4 +27,5 @@ def source(name: str, package: str = STORE) -> str:
 
 def _part(name: str, package: str) -> str:
     own, stores = (files(where) / "scripts" / "include" / f"{name}.lua" for where in (package, STORE))
-    return (own if own.is_file() else stores).read_text(encoding="utf-8")
+    text = (own if own.is_file() else stores).read_text(encoding="utf-8")
+    return _INCLUDE.sub(lambda found: _part(found[1], package), text)

@@ -21,6 +21,7 @@ def new_job(job: NewJob) -> Fields:
         req=job.request,
         cfg=job.config_version,
         rid=job.request_id,
+        webhook=job.webhook,
         meta=orjson.dumps(job.metadata) if job.metadata else None,
     )
 

@@ -10,7 +10,8 @@
 -- include: ready
 -- include: entry
 local id, tenant, new, rid = unpack(ARGV, 3, 6)
-local KEPT = {'tenant', 'kind', 'model', 'flow', 'cfg', 'req', 'meta', 'created', 'deadline', 'deaths', 'error_code', 'retried'}
+local KEPT = {'tenant', 'kind', 'model', 'flow', 'cfg', 'req', 'meta', 'webhook', 'created', 'deadline', 'deaths', 'error_code',
+              'retried'}
 local dead = {}
 for i, value in ipairs(redis.call('HMGET', key('job', id), unpack(KEPT))) do dead[KEPT[i]] = value end
 
@@ -19,7 +20,7 @@ if dead.error_code ~= 'poisoned' or not dead.req then return {'', 'refused', ''}
 if dead.retried then return {dead.retried, dead.retried == new and 'created' or 'replayed', dead.tenant} end
 
 local deadline_ms, more = dead.deadline - dead.created, {}
-for name, value in pairs({meta = dead.meta, rid = rid ~= '' and rid}) do
+for name, value in pairs({meta = dead.meta, webhook = dead.webhook, rid = rid ~= '' and rid}) do
   if value then
     more[#more + 1] = name
     more[#more + 1] = value

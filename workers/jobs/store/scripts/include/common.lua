@@ -24,7 +24,7 @@ local function free_first()
 end
 
 local JOB_FIELDS = {'state', 'tenant', 'class', 'flow', 'created', 'deadline', 'owner', 'cnonce', 'dnonce', 'fence',
-                    'idem', 'deliveries', 'deaths', 'hist'}
+                    'idem', 'deliveries', 'deaths', 'hist', 'webhook'}
 
 -- A job's fields without its request and result; nil when there is no such job.
 local function read_job(id)

@@ -1,12 +1,6 @@
+-- include: outbox
 local END = {completed = 'c', failed = 'f', cancelled = 'x', expired = 'e'} -- as hist has it, see include/common
 
--- Write a job's end, once: the caller has seen that it is queued or in_progress.
--- job:{id}                       state, finished and `how.fields`; expiry set; the request goes unless `how.keep_request`
--- idem:{tenant}:{digest}         expiry set: as long as the job, and a day from its submit at least
--- jobs:deadline, jobs:delayed, tenant:{id}:delayed, ready:…, owner:…:jobs   the job leaves
--- ended:{slot}                   hash  tenant -> jobs of it that ended in a slot of 5 s, *: of all; expires after a minute
--- channel done                   its id
--- channel stop:{owner}           the claim's nonce, when its owner runs it and did not end it itself (`how.by_owner`)
 local function count_end(tenant)
   local name = ended_key(0)
   redis.call('HINCRBY', name, '*', 1)
@@ -14,6 +8,14 @@ local function count_end(tenant)
   redis.call('PEXPIRE', name, 60000)
 end
 
+-- Write a job's end, once: the caller has seen that it is queued or in_progress.
+-- job:{id}                       state, finished and `how.fields`; expiry set; the request goes unless `how.keep_request`
+-- idem:{tenant}:{digest}         expiry set: as long as the job, and a day from its submit at least
+-- jobs:deadline, jobs:delayed, tenant:{id}:delayed, ready:…, owner:…:jobs   the job leaves
+-- ended:{slot}                   hash  tenant -> jobs of it that ended in a slot of 5 s, *: of all; expires after a minute
+-- channel done                   its id
+-- delivery:…, outbox:…           the event for the job's webhook, where it has one: see include/outbox
+-- channel stop:{owner}           the claim's nonce, when its owner runs it and did not end it itself (`how.by_owner`)
 local function finish(job, state, how)
   local name = key('job', job.id)
   if job.state == 'in_progress' then
@@ -37,6 +39,7 @@ local function finish(job, state, how)
     redis.call('PEXPIRE', key('idem', job.tenant, job.idem), string.format('%.0f', kept_ms))
   end
   count_end(job.tenant)
+  if job.webhook then emit('evt_' .. string.sub(job.id, 5), job.webhook, 'job.' .. state, job.id) end
   redis.call('PUBLISH', key('done'), job.id)
 end
 

@@ -1,4 +1,4 @@
-"""The secret that API keys are kept under: from the configuration, or made once and kept in the data folder."""
+"""The service's own secret, under which API keys are kept and webhook secrets derived: configured, or kept in the data folder."""
 
 from __future__ import annotations
 
@@ -14,24 +14,24 @@ FILE = "hmac.key"
 MIN_CHARACTERS = 32
 
 
-def hmac_secret(settings: Settings) -> bytes:
-    """Return the service's HMAC secret; the first call on a new data folder makes it.
+def hmac_secret(settings: Settings, *, make: bool = True) -> bytes:
+    """Return the service's HMAC secret; the first call on a new data folder makes it, where it is to.
 
     Raises:
-        ConfigError: it is too short, or the file cannot be read, written or kept private.
+        ConfigError: it is too short or missing, or the file cannot be read, written or kept private.
     """
     given = settings.service.hmac_secret
     if given is not None:
         return _checked(given.get_secret_value().encode(), "service.hmac_secret")
     path = data_dir(settings) / FILE
     try:
-        if not path.exists():
+        if make and not path.exists():
             _make(path)
         if path.stat().st_mode & 0o077:
             raise ConfigError([f"{path}: expected a file that only its owner can read (chmod 600)"])
         return _checked(path.read_bytes().strip(), str(path))
     except OSError as exc:
-        raise ConfigError([f"{path}: the secret of the API keys cannot be kept there: {exc.strerror}"]) from exc
+        raise ConfigError([f"{path}: the secret of the service cannot be kept there: {exc.strerror}"]) from exc
 
 
 def _make(path: Path) -> None:

@@ -1,0 +1,1 @@
+"""Webhooks at the front door: what a tenant may do with its endpoints, and how they are shown."""
