@@ -78,7 +78,11 @@ class FrontDoorProcess:
                 [sys.executable, "-m", "api.main"], env=self._environment, stderr=errors, stdout=log
             )
         if wait:
-            wait_for(lambda: self.answers("/health"), within_s=30, what="the front door lives")
+            try:
+                wait_for(lambda: self.answers("/health"), within_s=30, what="the front door lives")
+            except AssertionError:
+                self.remove()  # nobody holds what was never given
+                raise
         return self
 
     def answers(self, path: str) -> bool:
