@@ -52,7 +52,8 @@ def test_a_frozen_leader_that_lands_late_is_refused(
         assert calls(sandbox, "frozen") == 2
         with Redis.from_url(redis_url) as redis:
             (name,) = redis.keys("aip:flight:*")
-            assert codec.unpack(redis.hget(name, "landed"))["answer"]["result"]["by"] == shown["owner"]
+            landed = wait_for(lambda: redis.hget(name, "landed"), what="the answer is shared, behind those who have it")
+            assert codec.unpack(landed)["answer"]["result"]["by"] == shown["owner"]
         other.tell(asks=[["acme", "What is a harbour?"]])
         again = other.told()
         assert (again["hit"], again[f"by {shown['owner']}"]) == (1, 1)

@@ -313,3 +313,13 @@ async def test_what_the_local_gate_learns_while_redis_refuses_a_key_is_kept(
         await call(gate, Verdict.FAILED)
         await call(gate, provider="beta")
     assert (await begun(gate))[1].refusal is Refusal.OPEN
+
+
+async def test_a_connection_that_is_cut_is_made_anew_without_going_away(redis: aioredis.Redis, gate: FleetGate) -> None:
+    for _ in range(5):
+        asked, admission = await begun(gate)
+        await redis.client_kill_filter(_type="normal", skipme=True)
+        await gate.end(an_end(asked, admission))
+    assert (gate.away, told(gate)) == (False, [])
+    assert await _calls(redis, 5)
+    assert await redis.keys(f"{PREFIX}:inflight:*") == []

@@ -14,7 +14,6 @@ from redis.exceptions import OutOfMemoryError
 from infrastructure.core.asyncio_core import end_tasks
 from infrastructure.core.cache_core.circuit import FAILURES
 from infrastructure.core.cache_core.scopes import Scope
-from infrastructure.core.redis_core import lone
 
 BATCH = 64
 BATCH_BYTES = 1_000_000
@@ -57,7 +56,6 @@ class Changes:
         patience_s: float,
     ) -> None:
         self._redis = redis
-        self._lone = lone(redis)
         self._bounded = bounded
         self._on_failure = on_failure
         self._patience_s = patience_s
@@ -104,8 +102,6 @@ class Changes:
         return batch
 
     async def _send(self, changes: list[Change]) -> list[Answer]:
-        if len(changes) == 1:
-            return [await self._send_one(changes[0])]
         pipe = self._redis.pipeline(transaction=False)
         for change in changes:
             pipe.eval(change.script, len(change.keys), *change.keys, *change.args)
@@ -114,14 +110,6 @@ class Changes:
             if isinstance(answer, Exception) and not isinstance(answer, OutOfMemoryError):
                 raise answer
         return answers
-
-    async def _send_one(self, change: Change) -> Answer:
-        asked: Any = self._lone.eval(change.script, len(change.keys), *change.keys, *change.args)
-        try:
-            answer: Answer = await asked
-        except OutOfMemoryError as exc:
-            return exc
-        return answer
 
     def _fail(self, batch: Iterable[Waiting]) -> None:
         """Let nobody wait for a Redis that has just failed."""
