@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
 
-from infrastructure.core.asyncio_core import end_tasks
 from infrastructure.core.cache_core import CoreCache
+from tests.support.late_loop import late_loop
 from tests.support.logs import caught_log
 from tests.support.redis_server import RedisServer
 from tests.support.waiting import eventually
@@ -20,23 +18,6 @@ from workers.providers.caching.response_cache import core_cache
 
 pytestmark = pytest.mark.anyio
 BURST = 40
-BLOCKED_S = 0.15
-
-
-@asynccontextmanager
-async def late_loop(blocked_s: float = BLOCKED_S) -> AsyncIterator[None]:
-    """Block the loop again and again, as a parser, a compressor or another process on the same core does."""
-
-    async def block() -> None:
-        while True:
-            await asyncio.sleep(0.002)
-            time.sleep(blocked_s)  # noqa: ASYNC251  a loop that is late is what is tested
-
-    task = asyncio.create_task(block())
-    try:
-        yield
-    finally:
-        await end_tasks([task])
 
 
 @pytest.fixture
