@@ -148,8 +148,9 @@ async def test_one_who_waits_gives_up_at_his_own_deadline(pair: Pair) -> None:
 
 async def test_a_call_that_nobody_waits_for_is_stopped(pair: Pair) -> None:
     provider = Provider()
-    asked = [asking(flights, provider) for flights in pair]
+    asked = [asking(pair[0], provider)]
     await calling(provider)
+    asked.append(asking(pair[1], provider))
     await settled(pair, KEY, 2)
     for one in asked:
         one.cancel()

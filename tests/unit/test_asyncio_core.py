@@ -85,10 +85,14 @@ async def test_what_has_arrived_by_the_last_moment_is_still_looked_at() -> None:
     async def ask() -> bytes:
         return await reader.readexactly(3)
 
+    def answer_and_block() -> None:
+        far.sendall(b"yes")
+        time.sleep(0.1)
+
     asked = asyncio.create_task(within_free(ask(), 0.05))
     loop = asyncio.get_running_loop()
     await asyncio.sleep(0)
-    loop.call_later(0.045, lambda: (far.sendall(b"yes"), time.sleep(0.1)))  # into the last tick
+    loop.call_later(0.045, answer_and_block)  # into the last tick
     assert await asked == b"yes"
     writer.close()
     far.close()
