@@ -246,6 +246,7 @@ class TestRedisAway:
             server.kill()
             assert not await cache.delete("deleted")
             assert not await cache.invalidate(namespace="-", prefix="a:")
+            await eventually(lambda: _state(cache) == "away")
             await cache.set("set", "new")
             server.start()
             await eventually(lambda: _state(cache) == "there", within_s=15)

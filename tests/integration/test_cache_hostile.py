@@ -122,7 +122,7 @@ async def test_what_is_changed_while_debts_are_paid_is_paid_too(server: RedisSer
             await cache.delete("late")
             await asyncio.sleep(0)
         assert cache._tiers._remote is not None
-        assert cache._tiers._remote._owed == set()
+        assert cache._tiers._remote.debts.owed == set()
     finally:
         await cache.close()
 

@@ -327,3 +327,28 @@ async def test_a_flight_of_one_tenant_is_none_of_anothers(first: Flights[str], s
 def test_text_travels_as_it_is() -> None:
     wire = TextWire()
     assert wire.answer(wire.fields("four")) == "four"
+
+
+async def test_an_answer_that_was_there_already_is_ready_and_handed_over_for_keeping_once(
+    first: Flights[str], second: Flights[str]
+) -> None:
+    provider, refilled = Provider(), []
+
+    async def refill(answer: str) -> None:
+        refilled.append(answer)
+
+    def asked_of(flights: Flights[str]) -> asyncio.Task[Shared[str]]:
+        return asyncio.create_task(flights.share(KEY, provider, deadline=soon(), refill=refill))
+
+    leader = asked_of(first)
+    await eventually(lambda: provider.calls == 1)
+    waiter = asked_of(second)
+    await eventually(lambda: KEY in second._pilots and second._pilots[KEY].waits)
+    provider.ready.set()
+    assert [(one.joined, one.ready) for one in (await leader, await waiter)] == [(False, False), (True, False)]
+    await eventually(lambda: not first._pilots and not second._pilots)
+    assert refilled == []
+    later = await asyncio.gather(*(asked_of(second) for _ in range(5)))
+    assert {(one.answer, one.joined, one.ready) for one in later} == {("four", True, True)}
+    await eventually(lambda: refilled == ["four"])
+    assert provider.calls == 1

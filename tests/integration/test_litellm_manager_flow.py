@@ -16,7 +16,9 @@ from infrastructure.core.asyncio_core import end_tasks
 from infrastructure.core.config_core.sections import Breakers, Retries
 from infrastructure.core.config_core.settings import ProviderLimits
 from infrastructure.core.logger_core import get_logger
+from infrastructure.core.redis_core import connect
 from tests.support.jobs import must_claim, shared_store, submitted
+from tests.support.late_loop import late_loop
 from tests.support.logs import caught_log
 from tests.support.machine import in_time
 from tests.support.providers import OverheardGate, StartManager, account, call, requests, settings_of
@@ -89,6 +91,55 @@ async def test_equal_requests_at_once_share_one_call_and_one_of_them_pays(
     assert len(joined) == 49
     assert {(one.cost_usd, one.saved_usd, one.attempts) for one in joined} == {(0.0, paid.cost_usd, ())}
     assert all(one.saved_ms and one.saved_ms >= 300 for one in joined)
+
+
+async def test_an_answer_that_the_cache_has_lost_is_a_hit_while_its_flight_is_kept_and_goes_back_into_the_cache(
+    sandbox: SandboxProcess, start_manager: StartManager, redis: aioredis.Redis
+) -> None:
+    flights: Flights[Any] = Flights(redis, owner="me")
+    await flights.start()
+    cache = core_cache(redis=redis)
+    manager = await start_manager(
+        settings_of(only=account(sandbox, "only")), cache=ResponseCache(cache), flights=flights
+    )
+    first = await manager.completion(call("Kept?"))
+    await eventually(lambda: not flights._pilots, what="the flight has ended")
+    assert await cache.invalidate()
+    answers = [await manager.completion(call("Kept?"))]
+    await eventually(lambda: not flights._pilots, what="the answer is in the cache again")
+    assert await redis.delete(*(await redis.keys("aip:flight:*"))) == 1
+    answers.append(await manager.completion(call("Kept?")))
+    await flights.close()
+    await cache.close()
+    assert requests(sandbox, "only") == 1
+    assert [(one.cache, one.cost_usd, one.saved_usd, one.result) for one in answers] == [
+        ("hit", 0.0, first.cost_usd, first.result)
+    ] * 2
+
+
+async def test_a_burst_on_a_late_loop_is_paid_once(
+    sandbox: SandboxProcess, start_manager: StartManager, redis_url: str
+) -> None:
+    async def burst(owner: str) -> list[str]:
+        redis = connect(redis_url, max_connections=16)
+        flights, cache = Flights[Any](redis, owner=owner), core_cache(redis=redis)
+        await flights.start()
+        await cache.start()
+        settings = settings_of(only=account(sandbox, "only"))
+        manager = await start_manager(settings, cache=ResponseCache(cache), flights=flights)
+        answers = await asyncio.gather(*(manager.completion(call(f"Question {n}?", within_s=60)) for n in range(40)))
+        await flights.close()
+        await manager.close()
+        await cache.close()
+        for kept in await redis.keys("aip:flight:*"):
+            await redis.delete(kept)
+        await redis.aclose()
+        return [one.cache for one in answers]
+
+    async with late_loop():
+        assert await burst("first") == ["miss"] * 40
+        assert await burst("second") == ["hit"] * 40
+    assert requests(sandbox, "only") == 40
 
 
 async def test_all_candidates_cooling_down_put_the_job_back_without_a_call_and_past_its_deadline_fail_it(

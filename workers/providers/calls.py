@@ -54,7 +54,7 @@ class Answer:
     model: str
     latency_ms: float = 0.0
     cache: str = "miss"
-    """`hit`, `joined` or `miss`."""
+    """`hit`: it was there when it was asked for; `joined`: it came of a call that was under way; `miss`."""
     saved_usd: float | None = None
     saved_ms: float | None = None
 

@@ -35,7 +35,7 @@ from workers.providers.calls import (
 from workers.providers.closing import Closing
 from workers.providers.delivery import Delivery, Tally, Tools
 from workers.providers.estimate import size_of
-from workers.providers.flights.flight import FlightLost, Shared
+from workers.providers.flights.flight import FlightLost, Keep, Shared
 from workers.providers.flights.flights import NullFlights, Sharing
 from workers.providers.flights.party import Party, Solo
 from workers.providers.library import Library, load
@@ -132,8 +132,8 @@ class LiteLLMManager:
         if use.reads and (kept := await self._cache.find(key)):
             return self._hit(call, kept, key, began)
         _in_time(call)  # a cancel at the deadline may have been swallowed by redis-py
-        answer = await self._shared(call, settings, targets, use, key)
-        if use.reads:
+        answer = await self._shared(call, settings, targets, use, key, began=began)
+        if use.reads and answer.cache != "hit":
             get_performance_tracker(settings.service.name).track_operation(
                 CACHE_MISS, 1_000 * (time.monotonic() - began)
             )
@@ -160,7 +160,7 @@ class LiteLLMManager:
             return await self._attempts.make(work, admitted) if isinstance(admitted, Opened) else None
 
     async def _shared(
-        self, call: Call, settings: Settings, targets: Sequence[Target], use: Plan, key: CacheKey
+        self, call: Call, settings: Settings, targets: Sequence[Target], use: Plan, key: CacheKey, *, began: float
     ) -> Answer:
         """Have the call made, by whoever of the equal requests leads; the answer is kept where it was made."""
         tally = Tally()
@@ -173,14 +173,17 @@ class LiteLLMManager:
             return answer
         try:
             shared = await self._flights.share(
-                key, lead, deadline=call.deadline, job=call.job, keep=keep, kept_s=use.ttl_s
-            )
+                key, lead, deadline=call.deadline, job=call.job, keep=keep, kept_s=use.ttl_s,
+                refill=self._refill(key, use, older_s=settings.flights.kept_s),
+            )  # fmt: skip
         except TimeoutError:
             raise CompletionFailed(
                 "the deadline passed before an answer came", job_code=DEADLINE_EXCEEDED, attempts=tally.attempts()
             ) from None
         except FlightLost:
             return await lead(Solo(call.deadline, call.job))
+        if shared.ready:
+            return self._hit(call, _kept(shared.answer), key, began)
         return self._joined(call, shared) if shared.joined else shared.answer
 
     async def _lead(
@@ -200,15 +203,12 @@ class LiteLLMManager:
             return await Delivery(work, order, tools, tally).answer()
 
     async def _keep(self, key: CacheKey, use: Plan, answer: Answer) -> None:
-        kept = Kept(
-            result=answer.result,
-            usage=answer.usage,
-            cost_usd=answer.cost_usd,
-            provider=answer.provider,
-            model=answer.model,
-            latency_ms=answer.latency_ms,
-        )
-        await self._closing.finish(self._cache.keep(key, kept, use.ttl_s))
+        await self._closing.finish(self._cache.keep(key, _kept(answer), use.ttl_s))
+
+    def _refill(self, key: CacheKey, use: Plan, *, older_s: float) -> Keep[Answer] | None:
+        """Return how an answer is kept that came up to `older_s` seconds ago, and that the cache has not (any more)."""
+        left_s = use.ttl_s - older_s
+        return partial(self._keep, key, replace(use, ttl_s=left_s)) if use.keeps and left_s > 0 else None
 
     def _hit(self, call: Call, kept: Kept, key: CacheKey, began: float) -> Answer:
         took_ms = 1_000 * (time.monotonic() - began)
@@ -254,6 +254,17 @@ class LiteLLMManager:
         if self._library is None or self._accounts is None:
             raise RuntimeError("expected LiteLLMManager to be started, got a call before start() or after close()")
         return self._library, self._accounts
+
+
+def _kept(answer: Answer) -> Kept:
+    return Kept(
+        result=answer.result,
+        usage=answer.usage,
+        cost_usd=answer.cost_usd,
+        provider=answer.provider,
+        model=answer.model,
+        latency_ms=answer.latency_ms,
+    )
 
 
 def _in_time(call: Call) -> None:

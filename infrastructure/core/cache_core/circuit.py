@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 
 from redis.exceptions import RedisError
 
-from infrastructure.core.asyncio_core import end_tasks, within
+from infrastructure.core.asyncio_core import end_tasks, within_free
 from infrastructure.core.logger_core import CoreLogger, where
 
 FIRST_PAUSE_S, LAST_PAUSE_S = 0.05, 1.0
@@ -20,8 +20,7 @@ FAILURES = (RedisError, OSError, TimeoutError)
 class Circuit:
     """Open while Redis is away. `probe` must succeed before it is closed again; it runs for at most 1 s at a time.
 
-    A caller's timeout is short, so it may only say that this process was busy: the circuit opens, but the warning waits for
-    the first probe, which has more time.
+    A timeout may still say that somebody was busy: the circuit opens, but the warning waits for the first probe.
     """
 
     def __init__(self, probe: Callable[[], Awaitable[None]], *, log: CoreLogger) -> None:
@@ -45,6 +44,11 @@ class Circuit:
         """Be ready again after `close`; at first it is so without."""
         self._closed = False
 
+    async def back(self) -> None:
+        """Wait until Redis is back, where it is away."""
+        if self.open and self._task is not None:
+            await asyncio.wait((self._task,))
+
     async def close(self) -> None:
         """End the probe, and begin none until `start`: whoever still asks then finds out for himself."""
         self._closed = True
@@ -63,7 +67,7 @@ class Circuit:
 
     async def _trouble(self, outages_before: int) -> BaseException | None:
         try:
-            await within(self._find_again(outages_before), PROBE_S)
+            await within_free(self._find_again(outages_before), PROBE_S)
         except FAILURES as exc:
             return exc
         return None

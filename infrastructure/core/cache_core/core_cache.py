@@ -52,7 +52,10 @@ class CoreCache(BaseCache):
         prefix: of every key in Redis; None: the configuration's where its Redis is used, else `aip`.
         space: name of the place in Redis, of letters, digits, `_`, `.`, `-`.
         max_bytes: most bytes in memory, overhead counted.
-        patience_s: most seconds that a caller waits for Redis.
+        patience_s: most seconds that a caller waits for Redis, while the event loop is free. A value that was set then is
+            written behind him.
+        hold_s: seconds for which a value that was set waits for a Redis that is away, to be written when it is back. For
+            values that hold whoever wrote last, such as answers; at 0 what was set meanwhile is in memory only.
         keep_remote: False keeps values in memory only, and uses Redis to tell changes.
         clock: monotonic seconds.
 
@@ -73,6 +76,7 @@ class CoreCache(BaseCache):
         space: str | None = None,
         max_bytes: int = MAX_BYTES,
         patience_s: float = PATIENCE_S,
+        hold_s: float = 0.0,
         keep_remote: bool = True,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -88,6 +92,7 @@ class CoreCache(BaseCache):
         self._space = check_part(space or service_name, "the name of a cache")
         self._memory = Memory(max_entries=max_size, max_bytes=max_bytes, clock=clock)
         self._patience_s = patience_s
+        self._hold_s = hold_s
         self._keep_remote = keep_remote
         self._clock = clock
 
@@ -108,6 +113,7 @@ class CoreCache(BaseCache):
             names=Names(prefix=prefix, space=self._space),
             memory=self._memory,
             patience_s=self._patience_s,
+            hold_s=self._hold_s,
             keep_remote=self._keep_remote,
             clock=self._clock,
             log=log,
@@ -127,7 +133,7 @@ class CoreCache(BaseCache):
         self._tiers.begin()
 
     async def close(self) -> None:
-        """End what `start` began, and the connections that are the cache's own."""
+        """Write what is still to be written, for 2 s at most; end what `start` began, and the cache's own connections."""
         self._starts_itself = False
         await self._tiers.close()
         if self._own is not None:

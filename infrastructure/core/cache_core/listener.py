@@ -14,14 +14,14 @@ from typing import Any
 
 from redis.asyncio import Redis
 
-from infrastructure.core.asyncio_core import within
+from infrastructure.core.asyncio_core import within_free
 from infrastructure.core.cache_core.circuit import FAILURES
 from infrastructure.core.cache_core.scopes import Scope, instant, read_scope
 from infrastructure.core.logger_core import CoreLogger, where
 
 BLOCK_MS = 1_000
 ANSWER_S = 2.0
-"""Longer than `BLOCK_MS`: a server that says nothing for this long is not there."""
+"""Longer than `BLOCK_MS`: a server that says nothing for this long, while the loop is free, is not there."""
 COUNT = 512
 GATHER_S = 0.01
 """Pause between reads: a thousand changes a second wake a process a hundred times, not a thousand."""
@@ -81,7 +81,7 @@ class Listener:
     async def _read(self) -> None:
         position = self._position or _START
         asked = self._redis.xread({self._key: position}, count=COUNT, block=BLOCK_MS)
-        answer = await within(asked, ANSWER_S)
+        answer = await within_free(asked, ANSWER_S)
         entries = _entries(answer)
         for entry_id, fields in entries:
             self._on_change(read_scope(fields), entry_id)
@@ -95,7 +95,7 @@ class Listener:
 
     async def _check(self) -> None:
         """Compare where we stand with the ends of the log."""
-        oldest, newest = await within(self._ends(), ANSWER_S)
+        oldest, newest = await within_free(self._ends(), ANSWER_S)
         first, last = (oldest[0][0], newest[0][0]) if oldest else (_START, _START)
         if self._position is None or self._missed(first, last):
             self._position = last

@@ -10,7 +10,7 @@ from typing import TypeAlias
 
 from redis.asyncio import Redis
 
-from infrastructure.core.asyncio_core import end_tasks
+from infrastructure.core.asyncio_core import end_tasks, wait_free
 from infrastructure.core.cache_core.circuit import FAILURES
 from infrastructure.core.cache_core.envelope import Damaged, open_sealed
 from infrastructure.core.cache_core.names import Name, Names
@@ -37,10 +37,15 @@ Ask: TypeAlias = Callable[[Sequence[Name]], Asked]
 Bound: TypeAlias = Callable[[Asked], Asked]
 
 
+UNANSWERED = Read(None)
+"""Redis has not told (yet) whether there is a value."""
+
+
 class Reads:
     """Reads in batches: at most four at once, of at most 256 names, so that 2,000 who ask together need eight questions.
 
-    `bounded` limits the time of a batch; `patience_s` that of one who waits, also while batches before his are under way.
+    `bounded` limits the time of a batch; `patience_s` that of one who waits, also while batches before his are under way:
+    what comes too late for him says nothing of Redis.
     """
 
     def __init__(self, ask: Ask, bounded: Bound, *, patience_s: float) -> None:
@@ -62,8 +67,7 @@ class Reads:
             task = asyncio.create_task(self._run(), name="cache-reads")
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
-        async with asyncio.timeout(self._patience_s):
-            return await future
+        return await wait_free(future, self._patience_s)
 
     async def close(self) -> None:
         """End the batches under way; those who wait for them find nothing."""

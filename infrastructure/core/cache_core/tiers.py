@@ -16,6 +16,7 @@ from infrastructure.core.cache_core.flights import Flights
 from infrastructure.core.cache_core.listener import Listener
 from infrastructure.core.cache_core.memory import Entry, Memory
 from infrastructure.core.cache_core.names import Name, Names
+from infrastructure.core.cache_core.reads import UNANSWERED
 from infrastructure.core.cache_core.remote import REFUSED, Remote
 from infrastructure.core.cache_core.scopes import Scope
 from infrastructure.core.cache_core.stats import Stats
@@ -46,6 +47,7 @@ class Tiers:
         names: Names,
         memory: Memory,
         patience_s: float,
+        hold_s: float,
         keep_remote: bool,
         clock: Callable[[], float],
         log: CoreLogger,
@@ -55,7 +57,7 @@ class Tiers:
         self._memory = memory
         self._clock = clock
         self._log = log
-        self._remote = None if redis is None else Remote(redis, names, patience_s=patience_s, log=log)
+        self._remote = None if redis is None else Remote(redis, names, patience_s=patience_s, hold_s=hold_s, log=log)
         self._keep_remote = keep_remote and self._remote is not None
         self._listener: Listener | None = None
         self._tasks: list[asyncio.Task[None]] = []
@@ -99,12 +101,13 @@ class Tiers:
         entry = self._memory.get(name)
         if entry is not None and self._believes_memory():
             return self._hit(entry, began)
-        found = await self._fetch(name) if self._keep_remote else None
+        found, answered = await self._fetch(name) if self._keep_remote else (None, True)
         if found is not None:
             self.stats.hit("l2", latency_ms=(time.perf_counter() - began) * 1_000, age_s=found.age_s)
             return found
-        if entry is not None and self._away() and (entry := self._memory.get(name)) is not None:
-            return self._hit(entry, began)  # Redis went away while it was asked
+        gone = entry is not None and (self._away() or not answered)
+        if gone and (entry := self._memory.get(name)) is not None:
+            return self._hit(entry, began)  # Redis went away while it was asked, or is about to be found away
         self.stats.miss(latency_ms=(time.perf_counter() - began) * 1_000)
         return None
 
@@ -122,22 +125,22 @@ class Tiers:
     def _away(self) -> bool:
         return self._remote is not None and self._remote.circuit.open
 
-    async def _fetch(self, name: Name) -> Hit | None:
-        """Read from Redis and keep in memory, for no longer than it lives there."""
+    async def _fetch(self, name: Name) -> tuple[Hit | None, bool]:
+        """Read from Redis and keep in memory, for no longer than it lives there; say whether Redis answered."""
         assert self._remote is not None  # noqa: S101
         with self.flights.over(name) as flight:
             found = await self._remote.read(name)
-            if found is None:
-                return None
+            if found is None or found is UNANSWERED:
+                return None, found is None
             if found.payload is None:
                 self.stats.damaged += 1
-                return None
+                return None, True
             if flight.lets(found.stamp):
                 self._put(name, found.payload, age_s=found.age_s, left_s=found.left_s, stamp=found.stamp)
-            return Hit(found.payload, "l2", found.age_s, found.left_s)
+            return Hit(found.payload, "l2", found.age_s, found.left_s), True
 
     async def last_change(self) -> bytes | None:
-        """Return the last change of all, for `keep`; None where Redis keeps nothing or does not tell."""
+        """Return the last change of all, for `keep`, which writes nothing to a Redis that did not tell; None without Redis."""
         return await self._remote.last_change() if self._keep_remote and self._remote is not None else None
 
     async def keep(self, name: Name, payload: bytes, ttl_s: float, *, since: bytes | None = None) -> bool:

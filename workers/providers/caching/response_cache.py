@@ -11,6 +11,10 @@ from workers.providers.answer import fault
 from workers.providers.caching.key import VERSION, CacheKey
 
 SERVICE = "ai-provider-litellm"
+PATIENCE_S = 0.5
+"""A kept answer is worth a wait: without it a provider is called, and paid."""
+HOLD_S = 10.0
+"""An answer that was paid waits so long for a Redis that is away. It holds whoever wrote last: nobody changes it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,7 +74,7 @@ class ResponseCache:
 
 def core_cache(**options: Any) -> CoreCache:
     """Return the cache for `ResponseCache`; `options` are those of CoreCache."""
-    return CoreCache(SERVICE, space=VERSION, **options)
+    return CoreCache(SERVICE, space=VERSION, **{"patience_s": PATIENCE_S, "hold_s": HOLD_S, **options})
 
 
 def may_be_kept(result: Mapping[str, Any]) -> bool:

@@ -32,6 +32,8 @@ class Shared(Generic[T]):
     answer: T
     joined: bool
     led_ms: float
+    ready: bool = False
+    """The answer was there when he asked: he waited for nobody."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +47,10 @@ class Landed(Generic[T]):
 
 @dataclass(eq=False, slots=True)
 class Waiter(Generic[T]):
-    """One who waits in this process; he would call himself by `lead`, and have the answer kept by `keep`."""
+    """One who waits in this process; he would call himself by `lead`, and have the answer kept by `keep`.
+
+    `refill` is for an answer that was there already, and which he would not have asked for had it been kept.
+    """
 
     deadline: float
     job: JobRef | None
@@ -53,6 +58,7 @@ class Waiter(Generic[T]):
     keep: Keep[T] | None
     kept_s: float
     outcome: asyncio.Future[Shared[T]]
+    refill: Keep[T] | None = None
     context: Context = field(default_factory=copy_context)
     """His log lines are those of his call."""
 
@@ -72,7 +78,7 @@ class Flight(Generic[T]):
     def board(self, waiter: Waiter[T]) -> None:
         """Let one more wait; what has landed already is his at once."""
         if self.landed is not None:
-            _give(waiter, self.landed)
+            _give(waiter, self.landed, ready=True)
             return
         self.waiters.append(waiter)
         if waiter.deadline > self._latest:
@@ -88,11 +94,11 @@ class Flight(Generic[T]):
             if not self.waiters:
                 self.stir.set()
 
-    def land(self, landed: Landed[T]) -> None:
-        """Give everyone what came of the call of another process."""
+    def land(self, landed: Landed[T], *, ready: bool = False) -> None:
+        """Give everyone what came of the call of another process; `ready`: before anyone here asked."""
         self.landed = landed
         for waiter in self.waiters:
-            _give(waiter, landed)
+            _give(waiter, landed, ready=ready)
         self.waiters.clear()
 
     def land_here(self, landed: Landed[T], error: Exception | None) -> None:
@@ -142,9 +148,9 @@ def fail(waiter: Waiter[T], error: Exception) -> None:
         waiter.outcome.set_exception(error)
 
 
-def _give(waiter: Waiter[T], landed: Landed[T], *, joined: bool = True) -> None:
+def _give(waiter: Waiter[T], landed: Landed[T], *, joined: bool = True, ready: bool = False) -> None:
     if landed.verdict is not None:
         fail(waiter, landed.verdict())
     elif not waiter.outcome.done():
         answer = cast("T", landed.answer)  # one of the two is there
-        waiter.outcome.set_result(Shared(answer, joined, landed.led_ms))
+        waiter.outcome.set_result(Shared(answer, joined, landed.led_ms, ready))

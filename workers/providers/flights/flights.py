@@ -48,6 +48,7 @@ class Sharing(Protocol[T]):
         job: JobRef | None = None,
         keep: Keep[T] | None = None,
         kept_s: float | None = None,
+        refill: Keep[T] | None = None,
     ) -> Shared[T]:
         """Return the answer of the one call that is made for all equal requests.
 
@@ -58,6 +59,7 @@ class Sharing(Protocol[T]):
             job: what he waits for.
             keep: called once with the answer where the call was made, after everyone has it.
             kept_s: seconds for which the answer may be shared after it came, where that is less than usual.
+            refill: called with an answer that was there already when this one asked, by one of those who find it together.
 
         Raises:
             TimeoutError: the deadline passed first; the call goes on while others wait.
@@ -78,6 +80,7 @@ class NullFlights(Generic[T]):
         job: JobRef | None = None,
         keep: Keep[T] | None = None,
         kept_s: float | None = None,  # noqa: ARG002
+        refill: Keep[T] | None = None,  # noqa: ARG002
     ) -> Shared[T]:
         """Return the answer of his own call."""
         began = time.monotonic()
@@ -158,11 +161,12 @@ class Flights(Generic[T]):
         job: JobRef | None = None,
         keep: Keep[T] | None = None,
         kept_s: float | None = None,
+        refill: Keep[T] | None = None,
     ) -> Shared[T]:
         """Return the answer of the one call that is made for all equal requests: see `Sharing`."""
         outcome: asyncio.Future[Shared[T]] = asyncio.get_running_loop().create_future()
         kept_s = self._kept_s if kept_s is None else min(kept_s, self._kept_s)
-        waiter = Waiter(deadline=deadline, job=job, lead=lead, keep=keep, kept_s=kept_s, outcome=outcome)
+        waiter = Waiter(deadline=deadline, job=job, lead=lead, keep=keep, kept_s=kept_s, outcome=outcome, refill=refill)
         flight = self._board(str(key), waiter)
         try:
             async with asyncio.timeout(deadline - time.monotonic()):

@@ -13,6 +13,7 @@ from typing import Any
 from redis.asyncio import Redis
 from redis.exceptions import OutOfMemoryError, RedisError
 
+from infrastructure.core.asyncio_core import within_free
 from infrastructure.core.cache_core.circuit import FAILURES, Circuit
 from infrastructure.core.logger_core import CoreLogger, where
 from infrastructure.core.redis_core import lone
@@ -198,8 +199,7 @@ async def _patiently(script: Any, arguments: list[Any]) -> list[Any]:
 
 
 async def _once(script: Any, arguments: list[Any]) -> list[Any]:
-    async with asyncio.timeout(PATIENCE_S):
-        answers: list[Any] = await script(args=arguments)
+    answers: list[Any] = await within_free(script(args=arguments), PATIENCE_S)
     return answers
 
 

@@ -52,6 +52,8 @@ class Pilot(Generic[T]):
         """The lock is ours, or may be, and has to be renewed."""
         self.waits = False
         """Another process has it, and we wait for what it tells."""
+        self._waited = False
+        """We did so once."""
 
     async def fly(self) -> None:
         """Go on until everyone who waits here has his answer, or has gone."""
@@ -100,6 +102,7 @@ class Pilot(Generic[T]):
             return Told(Word.AWAY)
         told = await self._locks.acquire(self.flight.name, self._nonce)
         self.waits = told.word is Word.BUSY
+        self._waited = self._waited or self.waits
         self._sure = told.word is Word.LEAD
         return told
 
@@ -110,7 +113,10 @@ class Pilot(Generic[T]):
             self._log.warning("What another process landed is none")
             await self._lead()
         else:
-            self.flight.land(landed)
+            refill = next((one.refill for one in self.flight.waiters if one.refill is not None), None)
+            self.flight.land(landed, ready=not self._waited)
+            if refill is not None and landed.answer is not None and not self._waited:
+                await refill(landed.answer)
 
     async def _wait(self, lease_s: float) -> None:
         """Wait for word of the leader, for the end of his lease, or until nobody waits here."""
