@@ -10,6 +10,7 @@ import os
 import platform
 import sys
 import time
+from dataclasses import replace
 
 import psutil
 
@@ -47,7 +48,7 @@ def show_names(found: dict[str, Scenario]) -> None:
 def _run(scenario: Scenario, scale: float) -> list[Row]:
     began = time.monotonic()
     say(f"{scenario.name}: {scenario.told}")
-    rows = list(run_one(scenario, scale))
+    rows = [replace(row, what=f"{scenario.name}: {row.what}") for row in run_one(scenario, scale)]
     for row in rows:
         say(f"  {'ok    ' if row.ok else 'BROKEN'} {row.what}: {row.figure} ({row.limit})")
     say(f"  {time.monotonic() - began:.0f} s")
