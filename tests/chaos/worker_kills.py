@@ -39,7 +39,7 @@ def kill_workers(
     *, kills: int, jobs: int, each_s: float = EACH_S, recovery_s: float = RECOVERY_S, **variables: str
 ) -> list[Row]:
     """Kill one worker each `each_s` while so many jobs come in."""
-    with Deployment(latency_s=(0.5, 1.5), variables=variables) as there:
+    with Deployment(latency_s=(0.3, 0.9), variables=variables) as there:
         there.start(workers=WORKERS)
         with Ends(there) as ends:
             stream = Stream(there.url, jobs, rate=jobs / (kills * each_s))

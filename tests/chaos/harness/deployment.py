@@ -68,12 +68,12 @@ class Deployment:
         else:
             print(f"  logs are kept in {self.folder}", flush=True)
 
-    def start(self, *, workers: int = 2) -> None:
-        """Start everything and wait until it is ready."""
+    def start(self, *, workers: int = 2, before: str = "") -> None:
+        """Start everything and wait until it is ready; `before` is armed in all who run jobs."""
         self.start_web()
         for _ in range(workers):
-            self.add_worker()
-        self.start_upkeep()
+            self.add_worker(before=before)
+        self.start_upkeep(before=before)
         self.start_beat()
         self.wait_until_ready(*self.workers, self.upkeep)
 
@@ -83,14 +83,14 @@ class Deployment:
         wait_for(self._answers, within_s=20, what="the front door is ready")
         return self.web
 
-    def add_worker(self, **variables: str) -> Hatched:
+    def add_worker(self, *, before: str = "", **variables: str) -> Hatched:
         """Start one completion worker more; it is not waited for."""
-        self.workers.append(self._hatch(self._workers, "completions", "completions", **variables))
+        self.workers.append(self._hatch(self._workers, "completions", "completions", before=before, **variables))
         return self.workers[-1]
 
-    def start_upkeep(self, **variables: str) -> Hatched:
+    def start_upkeep(self, *, before: str = "", **variables: str) -> Hatched:
         """Start upkeep; it is not waited for."""
-        self.upkeep = self._hatch(self._workers, "upkeep", "upkeep", **variables)
+        self.upkeep = self._hatch(self._workers, "upkeep", "upkeep", before=before, **variables)
         return self.upkeep
 
     def start_beat(self, **variables: str) -> Hatched:

@@ -28,10 +28,15 @@ class Hatched:
     @property
     def lives(self) -> bool:
         """Say whether it has not ended."""
+        return self.status not in {psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD, ""}
+
+    @property
+    def status(self) -> str:
+        """Return what the system says of it, such as `stopped`; '' when it is gone."""
         try:
-            return bool(psutil.Process(self.pid).status() != psutil.STATUS_ZOMBIE)
+            return str(psutil.Process(self.pid).status())
         except psutil.NoSuchProcess:
-            return False
+            return ""
 
     def send(self, signum: int) -> None:
         """Send a signal; nothing happens where it has ended."""
@@ -56,7 +61,7 @@ class Hatchery:
         self._process = subprocess.Popen(
             [sys.executable, "-m", "tests.chaos.harness.hatching", kind],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=ROOT, text=True,
-            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            env={**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])},
         )  # fmt: skip
         self._hatched: list[Hatched] = []
         self._ready = False
