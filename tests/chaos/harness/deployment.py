@@ -48,6 +48,8 @@ class Deployment:
         self.redis = RedisServer(
             appendonly=True, extra=("--appendfsync", self.appendfsync, *self.redis_options)
         ).start()
+        with self.client() as client:
+            assert client.config_get("appendfsync")["appendfsync"] == self.appendfsync
         low, high = self.latency_s
         self.sandbox = SandboxProcess("--latency", str(low), "--jitter", str(high - low)).start()
         self._workers, self._web = Hatchery("workers"), Hatchery("web")

@@ -19,12 +19,13 @@ _numbers = count(1)
 
 
 class Stream:
-    """Submits `jobs` questions, `rate` a second (0: as fast as it goes), from its start; `ids` are those of the 202s by prompt."""
+    """Submits `jobs` questions, `rate` a second (0: as fast as it goes), from its start; `ids` are those of the 202s by prompt, `accepted_ms` their instants."""
 
     def __init__(self, url: str, jobs: int, *, rate: float = 0.0, deadline_s: float = 3_600) -> None:
         name = f"stream {next(_numbers)} of run {secrets.token_hex(4)}"
         self.prompts = [f"question {number} of {name}" for number in range(jobs)]
         self.ids: dict[str, str] = {}
+        self.accepted_ms: dict[str, float] = {}
         self.answers: Counter[str] = Counter()
         self._url, self._rate, self._deadline_s = f"{url}/api/v1/completion", rate, deadline_s
         self._places = iter(range(jobs))
@@ -61,6 +62,7 @@ class Stream:
                 answer = client.post(self._url, json=body, headers={"Idempotency-Key": prompt.replace(" ", "-")})
                 self.answers[str(answer.status_code)] += 1
                 if answer.status_code == httpx.codes.ACCEPTED:
+                    self.accepted_ms[prompt] = time.time() * 1000
                     self.ids[prompt] = answer.json()["id"]
                     return
             except httpx.HTTPError as exc:
