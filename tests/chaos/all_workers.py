@@ -24,13 +24,15 @@ def kill_all(*, times: int) -> list[Row]:
     """Kill all workers so many times, each time with calls in flight."""
     ids: dict[str, str] = {}
     in_flight = 0
-    with Deployment(latency_s=(0.5, 1.5), variables=FAST) as there, Ends(there) as ends:
+    with Deployment(latency_s=(1.0, 2.0), variables=FAST) as there, Ends(there) as ends:
         there.start(workers=WORKERS)
         for _ in range(times):
             stream = Stream(there.url, JOBS_EACH)
             stream.wait(within_s=60)
             ids.update(stream.ids)
-            wait_for(lambda: there.sandbox.counters()["in_flight"] >= JOBS_EACH // 3, what="calls in flight")
+            wait_for(
+                lambda: there.sandbox.counters()["in_flight"] >= JOBS_EACH // 6, within_s=30, what="calls in flight"
+            )
             in_flight += _kill_all(there)
             wait_for(partial(_goes_on, there, list(ids.values())), within_s=60, what="work goes on")
         wait_until_ended(there, list(ids.values()), within_s=120)

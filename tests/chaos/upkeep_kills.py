@@ -15,8 +15,8 @@ from tests.support.waiting import wait_for
 
 TIMES, JOBS = 20, 6
 ARMED = "tests.chaos.harness.dies_in_upkeep"
-ENDED_S = 20.0
-"""From a kill to the end of all jobs that it touched: leases are of 2 s here."""
+ENDED_S = 25.0
+"""From a kill to the end of all jobs that it touched: leases are of 4 s here."""
 
 
 def run(scale: float) -> Sequence[Row]:

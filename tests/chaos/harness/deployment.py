@@ -24,11 +24,11 @@ from tests.support.waiting import wait_for
 PREFIX = "aip"
 MODEL = "sandbox/sandbox-small"
 FAST = {
-    "AI_PROVIDER_JOBS_LEASE_S": "2",
-    "AI_PROVIDER_JOBS_HEARTBEAT_S": "0.5",
+    "AI_PROVIDER_JOBS_LEASE_S": "4",
+    "AI_PROVIDER_JOBS_HEARTBEAT_S": "1",
     "AI_PROVIDER_WORKER_DRAIN_S": "1",
 }
-"""Leases of 2 s, for scenarios in which nothing depends on how long one is."""
+"""Leases of 4 s, for scenarios in which nothing depends on how long one is."""
 
 
 @dataclass
