@@ -119,4 +119,5 @@ def _plain(content: bytes, now_ms: int, prefix: str) -> str:
 
     text = _NUMBER.sub(about, content).decode().replace(prefix, "P")
     text = re.sub(r"credited:[0-9a-f]+", "credited:N", text)
+    text = re.sub(r"\b\d{9}:", "W:", text)  # a piece of the breaker's window
     return re.sub(r"(\d\.\d{2})\d+", r"\1", text)

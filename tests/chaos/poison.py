@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Sequence
 
 import httpx
@@ -28,9 +29,8 @@ def poison(*, jobs: int) -> list[Row]:
     """Submit the poison once so many jobs are in flight; start again at once whoever dies."""
     with Deployment(latency_s=(2.0, 3.0), variables=FAST) as there, Ends(there) as ends:
         there.start(workers=WORKERS, before=ARMED)
-        stream = Stream(there.url, jobs)
-        stream.wait(within_s=60)
-        wait_for(lambda: there.sandbox.counters()["in_flight"] > jobs // 2, what="most of them in flight")
+        stream = _submit_to_nobody(there, jobs)
+        wait_for(lambda: there.sandbox.counters()["in_flight"] > jobs // 2, within_s=30, what="most of them in flight")
         with there.client() as client:
             in_flight = sum(client.hlen(name) for name in client.scan_iter(f"{PREFIX}:owner:*"))
         bad = _submit(there)
@@ -51,6 +51,19 @@ def poison(*, jobs: int) -> list[Row]:
             exactly("deaths that its job counts", int(deaths or 0), DEATHS_AMONG_OTHERS + DEATHS_ALONE),
             *judged(there, ids, ends=ends, poison=[POISON]),
         ]
+
+
+def _submit_to_nobody(there: Deployment, jobs: int) -> Stream:
+    """Submit while all workers are stopped, so that they begin everything at once."""
+    for worker in there.workers:
+        worker.send(signal.SIGSTOP)
+    try:
+        stream = Stream(there.url, jobs)
+        stream.wait(within_s=60)
+    finally:
+        for worker in there.workers:
+            worker.send(signal.SIGCONT)
+    return stream
 
 
 def _submit(there: Deployment) -> str:
