@@ -18,6 +18,8 @@ JOBS, WORKERS = 200, 4
 ARMED = "tests.chaos.harness.poison"
 DEATHS_AMONG_OTHERS, DEATHS_ALONE = 2, 2
 ENDED_WITHIN_S = 600
+HELD_S = 20.0
+"""How long the first calls take, so that all of them are in flight at once; later ones take 1 to 2 s."""
 
 
 def run(scale: float) -> Sequence[Row]:
@@ -27,10 +29,12 @@ def run(scale: float) -> Sequence[Row]:
 
 def poison(*, jobs: int) -> list[Row]:
     """Submit the poison once so many jobs are in flight; start again at once whoever dies."""
-    with Deployment(latency_s=(2.0, 3.0), variables=FAST) as there, Ends(there) as ends:
+    with Deployment(latency_s=(1.0, 2.0), variables=FAST) as there, Ends(there) as ends:
         there.start(workers=WORKERS, before=ARMED)
+        there.sandbox.set_faults({"action": {"latency_s": HELD_S}})
         stream = _submit_to_nobody(there, jobs)
-        wait_for(lambda: there.sandbox.counters()["in_flight"] > jobs // 2, within_s=30, what="most of them in flight")
+        wait_for(lambda: there.sandbox.counters()["in_flight"] >= jobs, within_s=60, what="all of them in flight")
+        there.sandbox.set_faults()
         with there.client() as client:
             in_flight = sum(client.hlen(name) for name in client.scan_iter(f"{PREFIX}:owner:*"))
         bad = _submit(there)
@@ -43,7 +47,7 @@ def poison(*, jobs: int) -> list[Row]:
                 client.zscore(f"{PREFIX}:dead", bad),
             )
         return [
-            at_least("jobs in flight when the poison came", in_flight, jobs // 2),
+            at_least("jobs in flight when the poison came", in_flight, jobs),
             exactly("the poison's end", f"{_text(state)} {_text(code)}", "failed poisoned"),
             exactly("dead letters listed of it", int(listed is not None), 1),
             exactly("workers that it killed among others", among, DEATHS_AMONG_OTHERS),
