@@ -18,6 +18,8 @@ from tests.support.waiting import wait_for
 from workers.jobs import keys
 
 TIMES = 20
+BESIDE_THE_ANSWER = {"during_publish"}
+"""The bell has a thread of its own: the 202 may be out when the process dies there."""
 FAILPOINTS = "tests.chaos.harness.failpoints"
 
 
@@ -104,8 +106,8 @@ def jobs_of(there: Deployment, asked: Asked) -> int:
 def _row(point: str, some: Sequence[Asked]) -> Row:
     """Return what a caller heard at a point, and how many jobs there were: none before the script, one after it."""
     first = Counter(asked.heard[0] for asked in some)
-    heard = {"202"} if point == "after_202" else {name for name in first if name != "202"}
     jobs = Counter(asked.jobs_then for asked in some)
-    fine = set(jobs) == {POINTS[point]} and set(first) == heard
+    answered = first["202"] == (len(some) if point == "after_202" else 0)
+    fine = set(jobs) == {POINTS[point]} and (answered or point in BESIDE_THE_ANSWER)
     told = ", ".join(f"{count} x {name}" for name, count in first.items())
     return Row(f"killed at {point}: jobs a key then ({told})", str(dict(jobs)), str({POINTS[point]: len(some)}), fine)
