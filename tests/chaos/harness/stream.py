@@ -6,6 +6,7 @@ import secrets
 import threading
 import time
 from collections import Counter
+from collections.abc import Collection
 from itertools import count
 
 import httpx
@@ -19,15 +20,28 @@ _numbers = count(1)
 
 
 class Stream:
-    """Submits `jobs` questions, `rate` a second (0: as fast as it goes), from its start; `ids` are those of the 202s by prompt, `accepted_ms` their instants."""
+    """Submits `jobs` questions, `rate` a second (0: as fast as it goes), from its start; `ids` are those of the 202s by prompt, `accepted_ms` their instants.
 
-    def __init__(self, url: str, jobs: int, *, rate: float = 0.0, deadline_s: float = 3_600) -> None:
+    At most so many jobs wait to be among the `ended`, which somebody else fills.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        jobs: int,
+        *,
+        rate: float = 0.0,
+        deadline_s: float = 3_600,
+        most_waiting: int = 1_000_000,
+        ended: Collection[str] = (),
+    ) -> None:
         name = f"stream {next(_numbers)} of run {secrets.token_hex(4)}"
         self.prompts = [f"question {number} of {name}" for number in range(jobs)]
         self.ids: dict[str, str] = {}
         self.accepted_ms: dict[str, float] = {}
         self.answers: Counter[str] = Counter()
         self._url, self._rate, self._deadline_s = f"{url}/api/v1/completion", rate, deadline_s
+        self._most_waiting, self._ended = most_waiting, ended
         self._places = iter(range(jobs))
         self._lock = threading.Lock()
         self._began = time.monotonic()
@@ -48,6 +62,8 @@ class Stream:
             while (place := self._next()) is not None:
                 if self._rate:
                     time.sleep(max(0.0, self._began + place / self._rate - time.monotonic()))
+                while len(self.ids) - len(self._ended) > self._most_waiting:
+                    time.sleep(PAUSE_S)
                 self._submit(client, self.prompts[place])
 
     def _next(self) -> int | None:
