@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 from collections.abc import Sequence
 
 import httpx
@@ -18,10 +17,8 @@ JOBS, WORKERS = 200, 4
 ARMED = "tests.chaos.harness.poison"
 DEATHS_AMONG_OTHERS, DEATHS_ALONE = 2, 2
 ENDED_WITHIN_S = 600
-HELD_S = {"min": 5.0, "max": 9.0}
-"""How long the first calls take, so that enough are in flight at once; later ones take 1 to 2 s."""
-MORE = 1.5
-"""So many times as many are submitted: some have ended before the last begin."""
+HELD_S, LONG, QUICK = 40.0, "long question", 40
+"""The first calls take long, so that all are in flight at once; quick ones beside them keep the provider from seeming silent."""
 
 
 def run(scale: float) -> Sequence[Row]:
@@ -33,15 +30,17 @@ def poison(*, jobs: int) -> list[Row]:
     """Submit the poison once so many jobs are in flight; start again at once whoever dies."""
     with Deployment(latency_s=(1.0, 2.0), variables=FAST) as there, Ends(there) as ends:
         there.start(workers=WORKERS, before=ARMED)
-        there.sandbox.set_faults({"action": {"latency_s": HELD_S}})
-        stream = _submit_to_nobody(there, round(MORE * jobs))
-        wait_for(lambda: there.sandbox.counters()["in_flight"] >= jobs, within_s=60, what="enough of them in flight")
+        there.sandbox.set_faults({"match": {"contains": LONG}, "action": {"latency_s": HELD_S}})
+        stream, quick = Stream(there.url, jobs, word=LONG), Stream(there.url, QUICK, rate=1)
+        stream.wait(within_s=60)
+        wait_for(lambda: there.sandbox.counters()["in_flight"] >= jobs, within_s=HELD_S, what="all of them in flight")
         there.sandbox.set_faults()
         with there.client() as client:
             in_flight = sum(client.hlen(name) for name in client.scan_iter(f"{PREFIX}:owner:*"))
         bad = _submit(there)
         among, alone = _restart_who_dies(there, bad)
-        ids = {**stream.ids, POISON: bad}
+        quick.wait(within_s=120)
+        ids = {**stream.ids, **quick.ids, POISON: bad}
         wait_until_ended(there, list(ids.values()), within_s=ENDED_WITHIN_S)
         with there.client() as client:
             (state, code, deaths), listed = (
@@ -57,19 +56,6 @@ def poison(*, jobs: int) -> list[Row]:
             exactly("deaths that its job counts", int(deaths or 0), DEATHS_AMONG_OTHERS + DEATHS_ALONE),
             *judged(there, ids, ends=ends, poison=[POISON]),
         ]
-
-
-def _submit_to_nobody(there: Deployment, jobs: int) -> Stream:
-    """Submit while all workers are stopped, so that they begin everything at once."""
-    for worker in there.workers:
-        worker.send(signal.SIGSTOP)
-    try:
-        stream = Stream(there.url, jobs)
-        stream.wait(within_s=60)
-    finally:
-        for worker in there.workers:
-            worker.send(signal.SIGCONT)
-    return stream
 
 
 def _submit(there: Deployment) -> str:

@@ -7,8 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import orjson
+
 from tests.chaos.harness.census import Ends, judged, states, wait_until_ended
-from tests.chaos.harness.deployment import FAST, Deployment
+from tests.chaos.harness.deployment import FAST, PREFIX, Deployment
 from tests.chaos.harness.stream import Stream
 from tests.chaos.rows import Row, at_most, counted, exactly, scaled
 
@@ -37,7 +39,8 @@ def restarts(*, times: int, appendfsync: str) -> list[Row]:
         wait_until_ended(there, list(stream.ids.values()), within_s=90)
         rows = [
             exactly("restarts survived by every process", _living(there), 5),
-            at_most("provider calls, of jobs + calls sent again", there.calls(), _allowed(there, stream)),
+            at_most("provider calls, of attempts in jobs + late ones + deaths", there.calls(), _allowed(there, stream)),
+            counted("health probes", there.probes()),
             *judged(there, stream.ids, ends=ends),
         ]
         return [_named(f"kill -9 x {times}, {appendfsync}", row) for row in rows]
@@ -110,10 +113,11 @@ def _living(there: Deployment) -> int:
 
 
 def _allowed(there: Deployment, stream: Stream) -> int:
-    """Return how many calls the jobs may have made: one for each delivery that was begun."""
+    """Return how many calls the jobs may have made: those that they tell of, refused late ones, and one for each death."""
     with there.client() as client:
-        found = states(client, list(stream.ids.values()), "deliveries", "deaths")
-    return sum(int(deliveries or 1) for _, deliveries, _ in found)
+        found = states(client, list(stream.ids.values()), "attempts", "deaths")
+        late = int(client.hget(f"{PREFIX}:counters", "stale_writes") or 0)
+    return late + sum(len(orjson.loads(attempts or b"[]")) + int(deaths or 0) for _, attempts, deaths in found)
 
 
 def _named(what: str, row: Row) -> Row:

@@ -23,6 +23,7 @@ from tests.support.waiting import wait_for
 
 PREFIX = "aip"
 MODEL = "sandbox/sandbox-small"
+PROBE_TENANT = b"(probe)|"
 FAST = {
     "AI_PROVIDER_JOBS_LEASE_S": "4",
     "AI_PROVIDER_JOBS_HEARTBEAT_S": "1",
@@ -127,9 +128,18 @@ class Deployment:
         return sum(text in line for log in logs for line in log.splitlines())
 
     def calls(self) -> int:
-        """Return how many calls reached the sandbox; looks at its list of models are none."""
+        """Return how many calls for jobs reached the sandbox; health probes and looks at its list of models are none."""
         seconds = self.sandbox.timeline()["instances"]
-        return sum(int(one.get("calls", 0)) for instance in seconds.values() for one in instance.values())
+        return (
+            sum(int(one.get("calls", 0)) for instance in seconds.values() for one in instance.values()) - self.probes()
+        )
+
+    def probes(self) -> int:
+        """Return how many health probes the ledger has that generated something."""
+        with self.client() as client:
+            days = [client.hgetall(name) for name in client.scan_iter(f"{PREFIX}:cost:*")]
+        calls = [(field, value) for day in days for field, value in day.items() if field.endswith(b"|calls")]
+        return sum(int(value) for field, value in calls if field.startswith(PROBE_TENANT))
 
     def _hatch(self, hatchery: Hatchery, name: str, *arguments: str, before: str = "", **variables: str) -> Hatched:
         self._count += 1

@@ -32,11 +32,12 @@ class Stream:
         *,
         rate: float = 0.0,
         deadline_s: float = 3_600,
+        word: str = "question",
         most_waiting: int = 1_000_000,
         ended: Collection[str] = (),
     ) -> None:
         name = f"stream {next(_numbers)} of run {secrets.token_hex(4)}"
-        self.prompts = [f"question {number} of {name}" for number in range(jobs)]
+        self.prompts = [f"{word} {number} of {name}" for number in range(jobs)]
         self.ids: dict[str, str] = {}
         self.accepted_ms: dict[str, float] = {}
         self.answers: Counter[str] = Counter()
