@@ -121,7 +121,7 @@ def _plain(content: bytes, now_ms: int, prefix: str) -> str:
         value = float(found[0])
         return found[0] if value > 10 * INSTANT else b"T%+d" % round((value - now_ms) / ABOUT_MS)
 
+    content = re.sub(rb"credited:[0-9a-f]+", b"credited:N", content)
     text = _NUMBER.sub(about, content).decode().replace(prefix, "P")
-    text = re.sub(r"credited:[0-9a-f]+", "credited:N", text)
     text = re.sub(r"\b\d{9}:", "W:", text)  # a piece of the breaker's window
     return re.sub(r"(\d\.\d{2})\d+", r"\1", text)

@@ -39,7 +39,7 @@ def restarts(*, times: int, appendfsync: str) -> list[Row]:
         wait_until_ended(there, list(stream.ids.values()), within_s=90)
         rows = [
             exactly("restarts survived by every process", _living(there), 5),
-            at_most("provider calls, of attempts in jobs + late ones + deaths", there.calls(), _allowed(there, stream)),
+            at_most("provider calls, of jobs + runs again + late ones", there.calls(), _allowed(there, stream)),
             counted("health probes", there.probes()),
             *judged(there, stream.ids, ends=ends),
         ]
@@ -113,11 +113,12 @@ def _living(there: Deployment) -> int:
 
 
 def _allowed(there: Deployment, stream: Stream) -> int:
-    """Return how many calls the jobs may have made: those that they tell of, refused late ones, and one for each death."""
+    """Return how many calls the jobs may have made: as many as they tell of runs or attempts, refused late ones, one a death."""
     with there.client() as client:
-        found = states(client, list(stream.ids.values()), "attempts", "deaths")
+        found = states(client, list(stream.ids.values()), "attempts", "deliveries", "deaths")
         late = int(client.hget(f"{PREFIX}:counters", "stale_writes") or 0)
-    return late + sum(len(orjson.loads(attempts or b"[]")) + int(deaths or 0) for _, attempts, deaths in found)
+    runs = [max(1, int(deliveries or 0), len(orjson.loads(tried or b"[]"))) for _, tried, deliveries, _ in found]
+    return late + sum(runs) + sum(int(deaths or 0) for *_, deaths in found)
 
 
 def _named(what: str, row: Row) -> Row:
