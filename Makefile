@@ -3,7 +3,7 @@ BIN := .venv/bin
 STAMP := .venv/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo up test check bench format lock clean
+.PHONY: help install demo up test check bench chaos format lock clean
 
 help: ## list what can be made
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 12
@@ -35,6 +35,9 @@ check: install ## lint, format, types, import directions
 
 bench: install ## measure speed, memory and cost, as ratios to peers in the same run
 	@$(BIN)/python -m tests.benchmarks
+
+chaos: install ## kill, freeze and cut what can be, count what is lost or done twice (up to an hour)
+	@$(BIN)/python -m tests.chaos
 
 format: install ## format and mend what can be mended by itself
 	@$(BIN)/ruff check --fix .

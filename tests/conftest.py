@@ -12,13 +12,9 @@ import redis.asyncio as aioredis
 
 from tests.support.redis_server import RedisServer
 from tests.support.sandbox import sandbox, sandbox_process  # noqa: F401  fixtures for every level
+from tests.support.surroundings import without_keys
 
-# Tests never spend money: whatever a developer's shell or CI has for providers is not seen here.
-_PREFIXES = ("AI_PROVIDER_", "OPENAI_", "ANTHROPIC_", "GOOGLE_", "GEMINI_", "DEEPSEEK_")
-_NAMES = {"REDIS_URL", "LOG_LEVEL", "LOG_OUTPUT_DIR", "CONFIG_DIR", "INFRASTRUCTURE_ENV"}
-for _name in [name for name in os.environ if name.startswith(_PREFIXES) or name in _NAMES]:
-    if _name != "AI_PROVIDER_TEST_REDIS_SERVER":
-        del os.environ[_name]
+without_keys(os.environ)  # before any test reads them
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -35,6 +35,11 @@ PARAMETERS = frozenset({
 })  # fmt: skip
 FACTS_KEPT = 4_096  # names of models come from callers
 _SLACK_S = 5  # LiteLLM's own timeout is only the second line: ours ends the call first, with one meaning
+_FIRST_CALL = (
+    "litellm.proxy.openai_files_endpoints.common_utils", "litellm._service_logger",
+    "litellm.litellm_core_utils.default_encoding",
+)  # fmt: skip
+"""What LiteLLM imports at the first call: a quarter of a second of CPU, in which a worker's loop would do nothing else."""
 _LOGGERS = ("LiteLLM", "LiteLLM Router", "LiteLLM Proxy")
 
 
@@ -193,6 +198,8 @@ def load(*, concurrency: int) -> Library:
         litellm = _module("litellm")
         # Pydantic makes the classes of an answer when the first is made: here, in a thread, not on the loop with a call waiting.
         _module("litellm.types.utils").ModelResponse()
+        for name in _FIRST_CALL:
+            _module(name)
     _silence(litellm)
     return Library(litellm)
 
