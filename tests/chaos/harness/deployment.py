@@ -16,7 +16,7 @@ from typing import Any, Self
 import redis as sync_redis
 
 from tests.chaos.harness.hatchery import Hatched, Hatchery
-from tests.support.fleet import free_port
+from tests.support.ports import free_port
 from tests.support.redis_server import RedisServer
 from tests.support.sandbox import SandboxProcess
 from tests.support.waiting import wait_for
