@@ -54,6 +54,7 @@ async def _fail_over(fleet: Fleet, seen: Hail, times: int) -> None:
         # The last of several is frozen, as a machine that was cut off is: its connections stand, and say nothing.
         how = signal.SIGSTOP if 0 < number == times - 1 else signal.SIGKILL
         old = await asyncio.to_thread(fleet.redis.fail_over, how)
+        await asyncio.sleep(AFTER_S if how is signal.SIGSTOP else 0)  # it wakes as a master, when everybody has left it
         await asyncio.to_thread(fleet.redis.bring_back, old)
         await asyncio.sleep(AFTER_S)
 

@@ -94,7 +94,9 @@ async def test_a_call_that_waits_on_a_frozen_master_is_answered_by_the_next(sent
             await client.lpush("never", "now")
             assert await waits == (b"never", b"now")
         finally:
-            old.thaw()
+            old.thaw()  # it wakes as a master, and stays one until the sentinel has told it
+        ports = await asyncio.gather(*(port_of(client) for _ in range(10)))
+        assert set(ports) == {sentinels.master.port}
 
 
 async def popped(client: aioredis.Redis) -> object:

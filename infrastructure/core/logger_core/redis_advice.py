@@ -13,7 +13,7 @@ REDIS_ADVICE: Final = MappingProxyType(
         "persistence": "A crash of Redis can lose accepted jobs and results: set appendonly yes, appendfsync always",
         "eviction": "Redis may delete jobs when memory is short: set maxmemory-policy noeviction",
         "memory": "Redis has no memory limit, or is near it: submits fail, or the system kills it; see maxmemory",
-        "replication": "A failover or a cut-off master can lose accepted jobs: set min-replicas-to-write 1",
+        "replication": "A failover or a cut-off master can lose accepted jobs: see min-replicas-to-write",
         "connections": "Redis ends idle connections, or keeps dead ones: set timeout 0, tcp-keepalive 300",
         "notifications": "Redis publishes keyspace notifications that nobody here hears: set notify-keyspace-events to nothing",
         "scripts": "Redis answers BUSY after a short time in a script: set lua-time-limit 5000",

@@ -143,7 +143,7 @@ def replication(facts: Facts, role: Role, *, sentinel: bool) -> Finding:
     return Finding(
         id="replication", status=Status.SKIPPED if needed is None else Status.WARNED, found=found,
         stake=f"{lag}; a master that is cut off goes on accepting jobs, all of which are lost when it comes back as a replica",
-        mend="CONFIG SET min-replicas-to-write 1, min-replicas-max-lag 5, and the same in redis.conf, on every server",
+        mend="with two replicas or more: CONFIG SET min-replicas-to-write 1, min-replicas-max-lag 5 on every server, and in redis.conf",
     )  # fmt: skip
 
 

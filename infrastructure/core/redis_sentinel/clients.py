@@ -78,6 +78,8 @@ class SentinelPool(async_sentinel.SentinelConnectionPool, aioredis.BlockingConne
 
     While it is used it asks once a second where the master is, and drops every connection to another one, those in use too: a
     subscription, or an answer that is waited for, hears nothing of a failover when the old master's machine has gone silent.
+    Nor is a connection to another one ever handed out: a master that was frozen wakes as a master, and takes for some
+    seconds what is lost when it learns that it is none (redis-py drops, once, what is idle at the failover, not what was in use).
     """
 
     def __init__(self, service_name: str, sentinel_manager: Sentinels, **options: Any) -> None:
@@ -107,19 +109,24 @@ class SentinelPool(async_sentinel.SentinelConnectionPool, aioredis.BlockingConne
         while True:
             await asyncio.sleep(LOOK_EVERY_S)
             with contextlib.suppress(RedisError, OSError, TimeoutError):
-                before = self.master_address
-                address = await self.sentinel_manager.discover_master(self.service_name)
-                if before is not None and address != before:
-                    self.master_address = address
-                    await self._drop_others(address)
+                self.master_address = await self.sentinel_manager.discover_master(self.service_name)
+                await self._drop_others()
 
-    async def _drop_others(self, address: Address) -> None:
+    async def ensure_connection(self, connection: Any) -> None:
+        """Have a connection ready to be handed out: to the master, as far as is known."""
+        if self._is_elsewhere(connection):
+            await connection.disconnect(nowait=True)
+        await super().ensure_connection(connection)
+
+    async def _drop_others(self) -> None:
         """Disconnect what is connected elsewhere; who waits there is told by a lost connection, and tries again."""
         connections: list[Any] = [*self._available_connections, *self._in_use_connections]
-        for connection in connections:
-            if (connection.host, int(connection.port or 0)) != address:
-                with contextlib.suppress(RedisError, OSError, TimeoutError):
-                    await connection.disconnect(nowait=True)
+        for connection in filter(self._is_elsewhere, connections):
+            with contextlib.suppress(RedisError, OSError, TimeoutError):
+                await connection.disconnect(nowait=True)
+
+    def _is_elsewhere(self, connection: Any) -> bool:
+        return bool(connection.is_connected) and (connection.host, connection.port) != self.master_address
 
 
 def async_client(address: SentinelAddress, *, max_connections: int, wait_s: float, **options: Any) -> aioredis.Redis:
