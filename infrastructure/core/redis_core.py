@@ -22,8 +22,6 @@ CONNECT_TIMEOUT_S = 5.0
 SOCKET_TIMEOUT_S = 30.0
 HEALTH_CHECK_S = 25
 RETRIES = 2
-SPARES_FROM = 8
-"""Connections of a pool that lends some of them for good."""
 REFUSING = (exceptions.ReadOnlyError, exceptions.MasterDownError, exceptions.NoScriptError, exceptions.TryAgainError)
 
 
@@ -49,26 +47,6 @@ def connect(
         retry=retry,
     )
     return aioredis.Redis.from_pool(pool)
-
-
-class _Lone(aioredis.Redis):
-    """A client over one connection, which ends with the pool that it is of."""
-
-    def __del__(self, *_: Any) -> None:
-        """Leave the connection to the pool; redis-py's own would have it closed by whoever made the client."""
-
-
-def lone(redis: aioredis.Redis) -> aioredis.Redis:
-    """Return a client that keeps one connection of `redis`'s pool: for who asks one question at a time, and many.
-
-    A pool looks at a connection each time that it gives it out, which costs about as much as a command itself (96 against 52 µs
-    a script). Of a pool that is too small to spare one, `redis` itself. Commands of several tasks wait for each other. That its
-    connection was cut meanwhile is learnt by a command that fails and is sent again, 0.1 s later: not for who has less patience.
-    """
-    pool = redis.connection_pool
-    if pool.max_connections < SPARES_FROM:
-        return redis
-    return _Lone(connection_pool=pool, single_connection_client=True)
 
 
 def connect_sync(

@@ -12,7 +12,7 @@ from typing import Any
 from infrastructure.core.config_core import Settings
 from infrastructure.core.config_core.sections import Breakers
 from infrastructure.core.logger_core import get_logger
-from infrastructure.core.redis_core import SPARES_FROM, connect
+from infrastructure.core.redis_core import connect
 from tests.benchmarks.table import Table
 from tests.support.providers import account, call, settings_of
 from tests.support.redis_server import RedisServer
@@ -25,7 +25,7 @@ from workers.providers.flights.flights import Flights
 from workers.providers.litellm_manager import LiteLLMManager
 
 CALLS, AT_ONCE, ROUNDS = 300, 16, 5
-MANY = 64
+CONNECTIONS = 64
 _serial = itertools.count()
 
 
@@ -41,11 +41,11 @@ def measure() -> None:
 
 async def _measure(server: RedisServer, settings: Settings) -> None:
     async with (
-        _manager(settings, None, 0) as bare,
-        _manager(settings, server, SPARES_FROM - 1) as pooled,
-        _manager(settings, server, MANY) as whole,
+        _manager(settings, None) as bare,
+        _manager(settings, server, shares=False) as gated,
+        _manager(settings, server) as whole,
     ):
-        kinds = {"bare": bare, "with all, connections pooled": pooled, "with all": whole}
+        kinds = {"bare": bare, "with the gate": gated, "with the gate, the cache, shared calls": whole}
         times: dict[str, list[float]] = {kind: [] for kind in kinds}
         for _, (kind, manager) in itertools.product(range(ROUNDS + 1), kinds.items()):
             times[kind].append(await _round(manager))
@@ -70,7 +70,9 @@ async def _round(manager: LiteLLMManager) -> float:
 
 
 @asynccontextmanager
-async def _manager(settings: Settings, server: RedisServer | None, connections: int) -> AsyncIterator[LiteLLMManager]:
+async def _manager(
+    settings: Settings, server: RedisServer | None, *, shares: bool = True
+) -> AsyncIterator[LiteLLMManager]:
     """Give a manager: of this process alone, or with all that it has in a worker."""
     if server is None:
         alone = LiteLLMManager(lambda: settings)
@@ -78,15 +80,12 @@ async def _manager(settings: Settings, server: RedisServer | None, connections: 
         yield alone
         await alone.close()
         return
-    redis, log, owner = (
-        connect(server.url, max_connections=connections),
-        get_logger("bench", "gate"),
-        f"w@{connections}",
-    )
+    redis, log, owner = connect(server.url, max_connections=CONNECTIONS), get_logger("bench", "gate"), f"w@{shares}"
     gate = FleetGate(RedisGate(redis, prefix="aip", owner=owner, breakers=Breakers), LocalGate(), log=log)
     cache, flights = core_cache(redis=redis, prefix="aip"), Flights[Any](redis, owner=owner)
     await flights.start()
-    manager = LiteLLMManager(lambda: settings, gate=gate, cache=ResponseCache(cache), flights=flights)
+    sharing: dict[str, Any] = {"cache": ResponseCache(cache), "flights": flights} if shares else {}
+    manager = LiteLLMManager(lambda: settings, gate=gate, **sharing)
     await manager.start()
     yield manager
     await flights.close()

@@ -11,7 +11,7 @@ from redis.asyncio import Redis
 from redis.exceptions import ResponseError
 
 from infrastructure.core.config_core.sections import Breakers
-from infrastructure.core.redis_core import lone, store_errors
+from infrastructure.core.redis_core import store_errors
 from workers.jobs import keys
 from workers.jobs.gate import wire
 from workers.jobs.gate.grouped import Grouped
@@ -32,7 +32,6 @@ from workers.jobs.store import lua
 
 PACKAGE = "workers.jobs.gate"
 NAMES = ("begin", "end", "states", "down", "lose")
-GROUPED = ("begin", "end")
 MOST_STATES = 300
 PATIENCE_S = 1.0
 
@@ -62,8 +61,7 @@ class RedisGate:
         self._owner = owner
         self._breakers = breakers
         self._changed = changed
-        clients = {name: lone(redis) for name in GROUPED}  # one group of each at a time
-        self._scripts = {name: clients.get(name, redis).register_script(lua.source(name, PACKAGE)) for name in NAMES}
+        self._scripts = {name: redis.register_script(lua.source(name, PACKAGE)) for name in NAMES}
         self._begins: Grouped[Begin, Admission] = Grouped(self._begin, patience_s=PATIENCE_S)
         self._ends: Grouped[tuple[End, bool], TargetState] = Grouped(self._end, patience_s=PATIENCE_S)
 

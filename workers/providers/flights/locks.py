@@ -16,7 +16,6 @@ from redis.exceptions import OutOfMemoryError, RedisError
 from infrastructure.core.asyncio_core import within_free
 from infrastructure.core.cache_core.circuit import FAILURES, Circuit
 from infrastructure.core.logger_core import CoreLogger, where
-from infrastructure.core.redis_core import lone
 from workers.jobs.gate.grouped import Grouped
 
 PATIENCE_S = 0.5
@@ -85,7 +84,7 @@ class Locks:
         self._lease_ms = lease_ms
         self._heard = heard
         self._log = log
-        self._flights, self._landing = (lone(redis).register_script(_source(name)) for name in ("flights", "land"))
+        self._flights, self._landing = (redis.register_script(_source(name)) for name in ("flights", "land"))
         self._asked: Grouped[tuple[str | int, ...], Told] = Grouped(self._ask)
         self._told: Grouped[tuple[str | int | bytes, ...], bool] = Grouped(self._land, most=LANDED_AT_ONCE)
         self._circuit = _Circuit(self._ping, log=log)
