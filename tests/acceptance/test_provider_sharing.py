@@ -14,7 +14,8 @@ from tests.support.equal_requests import equal_at_once, leader_killed, make_keys
 from tests.support.wall import Wall
 
 WORKERS = 3
-QUICK = {"jobs": {"heartbeat_s": 1, "lease_s": 3}, "flights": {"lease_s": 2}}
+QUICK = {"jobs": {"heartbeat_s": 1, "lease_s": 3}, "flights": {"lease_s": 5}}
+"""Soon enough for a test, and long enough for a worker that others keep from the processor for seconds."""
 
 
 @pytest.fixture(scope="module")

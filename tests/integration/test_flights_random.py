@@ -90,4 +90,5 @@ async def test_any_order_of_events_keeps_one_call_at_a_time_and_ends_for_everybo
         assert provider.most == 1
         await eventually(lambda: not any(flights._pilots for flights in fleet), what="no flight is left")
         for name in await redis.keys("aip:flight:*"):
-            assert b"landed" in await redis.hgetall(name)
+            left = await redis.hgetall(name)
+            assert not left or b"landed" in left  # or its second of keeping is over

@@ -24,8 +24,8 @@ async def test_the_deadline_ends_a_call_that_hangs(sandbox: SandboxProcess, star
     sandbox.set_faults({"preset": "openai-hang"})
     started = time.monotonic()
     with pytest.raises(CompletionFailed) as failed:
-        await manager.completion(call(within_s=0.4))
-    assert in_time(time.monotonic() - started, 2)
+        await manager.completion(call(within_s=1.5))
+    assert in_time(time.monotonic() - started, 3)
     assert failed.value.job_code == "deadline_exceeded"
     assert len(failed.value.attempts) == 1
     with pytest.raises(CompletionFailed) as failed:
@@ -96,8 +96,10 @@ async def test_secrets_in_a_providers_error_do_not_come_out(
 
 async def test_six_hundred_calls_are_in_flight_at_once(sandbox: SandboxProcess, start_manager: StartManager) -> None:
     manager = await start_manager(settings_of(only=account(sandbox, "only")))
-    sandbox.set_faults({"action": {"latency_s": 4}})
-    answers = await asyncio.gather(*(manager.completion(call(f"question {number}")) for number in range(600)))
+    sandbox.set_faults({"action": {"latency_s": 6}})
+    answers = await asyncio.gather(
+        *(manager.completion(call(f"question {number}", within_s=120)) for number in range(600))
+    )
     assert all(proof(f"question {number}") in text_of(answer) for number, answer in enumerate(answers))
     assert sandbox.counters()["peak_in_flight"] == 600
 
