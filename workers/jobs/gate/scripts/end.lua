@@ -1,6 +1,7 @@
 -- Book calls that ended, once each, and learn from them. An attempt that is not open (sent again, or booked as lost) changes
 -- nothing; one that began while Redis was away (`item.apart`) was never open here and is booked once by a mark of its own.
--- Answers JSON: {states of the targets, {index of its state of each}, and where breakers changed: as begin.lua}.
+-- Answers JSON: {states of the targets, {index of its state of each}, where breakers changed: as begin.lua, ids of the jobs that
+-- waited for a slot and are in line now, to be rung for}.
 --
 -- attempts:{owner}                hash    the attempt leaves; a silent one (`item.silent`) stays, marked
 -- breaker:{p}, breaker:{p}:{m}    hash    see include/learn
@@ -20,6 +21,7 @@ local rules, items = cjson.decode(ARGV[4]), cjson.decode(ARGV[5])
 -- include: learn
 -- include: ledger
 -- include: tried
+-- include: slots
 local BOOKED_MS = 86400000
 local owner = ARGV[3]
 local attempts = key('attempts', owner)
@@ -60,6 +62,12 @@ local function show_stopped(item, record)
   add_attempt(job, record, job.state == 'cancelled' and 'cancelled' or 'stopped', item.cost)
 end
 
+-- Slots that became free, by place; a job that waits there gets each.
+local freed, let_ids = {}, {}
+local function free_slot(place)
+  freed[place] = (freed[place] or 0) + 1
+end
+
 local ids, closed, kept, open, marks = {}, {}, {}, {}, {}
 for i, item in ipairs(items) do ids[i] = item.attempt end
 local found = redis.call('HMGET', attempts, unpack(ids))
@@ -97,6 +105,8 @@ local function end_one(item, a, t)
   if not item.silent then
     add(mine, -1)
     add(flying(owner, item.p), -1)
+    free_slot(item.p)
+    free_slot(item.p .. '|' .. item.m)
   end
 end
 
@@ -118,8 +128,9 @@ for attempt, record in pairs(kept) do redis.call('HSET', attempts, attempt, cjso
 write_hashes()
 write_flights(owner)
 write_books()
+for place, count in pairs(freed) do let_in(place, count, let_ids) end
 for i, one in ipairs(states) do
   local item, t, a = unpack(one)
   states[i] = shown(item.provider, item.model, t, a, flying(owner, item.p, item.m).total)
 end
-return cjson.encode({states, answers, told_moves(names)})
+return cjson.encode({states, answers, told_moves(names), let_ids})
