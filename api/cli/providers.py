@@ -54,8 +54,16 @@ def show_costs(*, url: str | None, days: int, as_json: bool) -> None:
     console.print(Text(_line(COST_HEADINGS, widths), style="bold"), soft_wrap=True)
     for row in rows:
         console.print(Text(_line(row, widths), style="bold" if row[0] == "total" else ""), soft_wrap=True)
-    if table["totals"]["unpriced"]:
-        output.note("? calls whose price is unknown: not in the sum")
+    if unknown := _unknown(table["totals"]):
+        output.note(f"? calls that are not in the sum: {unknown}")
+
+
+def _unknown(row: Row) -> str:
+    """Say of how many calls the cost is unknown, and why."""
+    unpriced, maybe, most = row["unpriced"], row["maybe_billed"], row["maybe_upper_usd"]
+    bound = "" if most is None else f", {output.usd(most)} at most"
+    parts = (unpriced and f"{unpriced:,} without a price", maybe and f"{maybe:,} that may have been billed{bound}")
+    return "; ".join(part for part in parts if part)
 
 
 def _draw(providers: Sequence[Row]) -> None:
@@ -200,7 +208,8 @@ def _cost_cells(row: Row) -> tuple[str, ...]:
 def _cost(row: Row) -> str:
     if row["cost_usd"] is None:
         return "unknown"
-    return output.usd(row["cost_usd"]) + (f" + {row['unpriced']:,} ?" if row["unpriced"] else "")
+    unknown = row["unpriced"] + row["maybe_billed"]
+    return output.usd(row["cost_usd"]) + (f" + {unknown:,} ?" if unknown else "")
 
 
 def _by_cost(row: Row) -> tuple[float, str]:

@@ -8,8 +8,19 @@ from typing import Any, Literal
 from workers.jobs.gate.costs import PROBES, CostRow
 
 By = Literal["day", "tenant", "provider", "model"]
-_COUNTS = ("calls", "failed", "lost", "unpriced", "prompt_tokens", "completion_tokens", "hits", "joined")
-_AMOUNTS = ("saved_usd", "lost_upper_usd")
+_COUNTS = (
+    "calls",
+    "failed",
+    "lost",
+    "unpriced",
+    "maybe_billed",
+    "prompt_tokens",
+    "completion_tokens",
+    "hits",
+    "joined",
+)
+_BOUNDS = (("lost_upper_usd", "lost_unbounded"), ("maybe_upper_usd", "maybe_unbounded"))
+"""Sums that bound a cost, unless calls of which no bound is known are among them."""
 DIGITS = 9
 
 
@@ -37,9 +48,13 @@ def _sum(rows: Iterable[CostRow]) -> dict[str, Any]:
     """Add rows up. The cost is the sum of what is known, None where calls were made and nothing of it is."""
     rows = list(rows)
     counts: dict[str, Any] = {name: sum(getattr(row, name) for row in rows) for name in _COUNTS}
-    unknown = counts["calls"] > 0 and counts["unpriced"] >= counts["calls"]
+    unknown = counts["calls"] > 0 and counts["unpriced"] + counts["maybe_billed"] >= counts["calls"]
     cost = None if unknown else _usd(row.cost_usd for row in rows)
-    return {**counts, "cost_usd": cost, **{name: _usd(getattr(row, name) for row in rows) for name in _AMOUNTS}}
+    bounds = {
+        name: None if any(getattr(row, without) for row in rows) else _usd(getattr(row, name) for row in rows)
+        for name, without in _BOUNDS
+    }
+    return {**counts, "cost_usd": cost, "saved_usd": _usd(row.saved_usd for row in rows), **bounds}
 
 
 def _usd(amounts: Iterable[float]) -> float:

@@ -23,11 +23,11 @@ PROVIDER: dict[str, Any] = {
     "account": {"breaker": "closed", "reason": None, "opened_ago_s": None, "next_probe_s": None}, "models": [_MODEL],
 }  # fmt: skip
 COST_SUM: dict[str, Any] = {
-    "calls": 1280, "failed": 13, "lost": 0, "unpriced": 2, "prompt_tokens": 171520, "completion_tokens": 64000,
-    "hits": 311, "joined": 42, "cost_usd": 0.170880, "saved_usd": 0.047124, "lost_upper_usd": 0.0,
+    "calls": 1280, "failed": 13, "lost": 0, "unpriced": 2, "maybe_billed": 3, "prompt_tokens": 171520, "completion_tokens": 64000,
+    "hits": 311, "joined": 42, "cost_usd": 0.170880, "saved_usd": 0.047124, "lost_upper_usd": 0.0, "maybe_upper_usd": 0.00123,
 }  # fmt: skip
 COSTS: dict[str, Any] = {
     "object": "list", "by": "provider", "days": 1, "data": [{"provider": "openai", **COST_SUM}], "totals": COST_SUM,
-    "probes": {**COST_SUM, "calls": 3, "failed": 0, "unpriced": 0, "prompt_tokens": 33, "completion_tokens": 6,
+    "probes": {**COST_SUM, "calls": 3, "failed": 0, "unpriced": 0, "maybe_billed": 0, "maybe_upper_usd": 0.0, "prompt_tokens": 33, "completion_tokens": 6,
                "hits": 0, "joined": 0, "cost_usd": 0.00002, "saved_usd": 0.0},
 }  # fmt: skip

@@ -121,16 +121,22 @@ class CostSum(BaseModel):
     """What calls came to."""
 
     calls: int
-    failed: int = Field(description="They may have been billed.")
-    lost: int = Field(description="Calls of workers that died; unpriced.")
-    unpriced: int = Field(description="Calls whose cost is unknown.")
+    failed: int = Field(description="Calls without a good answer; an error that a provider answered costs nothing.")
+    lost: int = Field(description="Calls of workers that died; part of maybe_billed.")
+    unpriced: int = Field(description="Answered calls of which nobody has a price; not in cost_usd.")
+    maybe_billed: int = Field(
+        description="Calls that may have been billed: no answer in time, cut, stopped, lost; not in cost_usd."
+    )
     prompt_tokens: int
     completion_tokens: int
     hits: int = Field(description="Answers from the cache.")
     joined: int = Field(description="Answers shared with a job that paid.")
     cost_usd: float | None = Field(description="What is known; null when nothing is.")
     saved_usd: float
-    lost_upper_usd: float = Field(description="The most that lost calls cost, as far as that is known.")
+    lost_upper_usd: float | None = Field(description="The most that lost calls cost; null when that is not known.")
+    maybe_upper_usd: float | None = Field(
+        description="The most that maybe_billed calls cost; null when that is not known."
+    )
 
 
 class CostRowView(CostSum):

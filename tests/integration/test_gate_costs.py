@@ -36,8 +36,8 @@ async def test_rows_are_read_back_as_they_were_booked(redis: aioredis.Redis) -> 
     }  # fmt: skip
     [mine] = await costs(redis, PREFIX, tenant="red")
     assert mine.cost_usd == pytest.approx(0.3)
-    assert mine == CostRow(day=day, tenant="red", provider="alpha", model="model-1", calls=3, failed=1, unpriced=1,
-                           prompt_tokens=6, completion_tokens=8, cost_usd=mine.cost_usd)  # fmt: skip
+    assert mine == CostRow(day=day, tenant="red", provider="alpha", model="model-1", calls=3, failed=1, maybe_billed=1,
+                           maybe_unbounded=1, prompt_tokens=6, completion_tokens=8, cost_usd=mine.cost_usd)  # fmt: skip
 
 
 @pytest.mark.parametrize(

@@ -151,7 +151,7 @@ async def test_what_a_dead_worker_left_open_is_booked_as_lost_once_and_shows_in_
     assert (swept.rescued, swept.lost) == ((job_id,), 3)
     assert (await store.sweep()).lost == 0
     booked = sums(await ledger(redis))
-    assert booked == {"calls": 3, "lost": 3, "unpriced": 3, "lost_upper_usd": 1.5}
+    assert booked == {"calls": 3, "lost": 3, "maybe_billed": 3, "lost_upper_usd": 1.5, "maybe_upper_usd": 1.5}
     again = await must_claim(store, "w2")
     assert [(each.outcome, each.cost_usd, each.provider) for each in again.attempts] == [("lost", None, "alpha")]
     state = await alive.end(an_end(lasting, kept))
@@ -205,7 +205,13 @@ async def test_the_end_of_a_call_that_was_booked_as_lost_changes_nothing(redis: 
     await store.sweep()
     state = await gate.end(an_end(asked, admission, Verdict.FAILED))
     assert (state.in_flight, state.failures) == (0, 0)
-    assert sums(await ledger(redis)) == {"calls": 1, "lost": 1, "unpriced": 1}
+    assert sums(await ledger(redis)) == {
+        "calls": 1,
+        "lost": 1,
+        "maybe_billed": 1,
+        "lost_unbounded": 1,
+        "maybe_unbounded": 1,
+    }
 
 
 async def test_a_worker_that_only_calls_is_found_by_rescue(redis: aioredis.Redis) -> None:
@@ -266,7 +272,15 @@ async def test_everything_passes_when_memory_is_out(redis: aioredis.Redis) -> No
         assert (await store.sweep()).lost == 1
     finally:
         await redis.config_set("maxmemory", 0)
-    assert sums(await ledger(redis)) == {"calls": 2, "failed": 1, "cost_usd": 0.25, "lost": 1, "unpriced": 1}
+    assert sums(await ledger(redis)) == {
+        "calls": 2,
+        "failed": 1,
+        "cost_usd": 0.25,
+        "lost": 1,
+        "maybe_billed": 1,
+        "lost_unbounded": 1,
+        "maybe_unbounded": 1,
+    }
 
 
 async def test_every_key_has_an_expiry_or_is_in_the_key_map(redis: aioredis.Redis, redis_url: str) -> None:

@@ -156,7 +156,7 @@ def redis_twin(redis: aioredis.Redis, *, owner: str = "w1") -> Twin:
 
 async def ledger(redis: aioredis.Redis) -> dict[tuple[str, str, str, str], float]:
     """Return the fleet's ledger of the last days as (tenant, provider, model, what) -> amount, without zeros."""
-    names = ("calls", "failed", "lost", "unpriced", "prompt_tokens", "completion_tokens", "cost_usd", "lost_upper_usd",
+    names = ("calls", "failed", "lost", "lost_unbounded", "unpriced", "maybe_billed", "maybe_unbounded", "maybe_upper_usd", "prompt_tokens", "completion_tokens", "cost_usd", "lost_upper_usd",
              "saved_usd", "hits", "joined")  # fmt: skip
     rows = await costs(redis, PREFIX, days=3)
     found = ((row, name, getattr(row, name)) for row in rows for name in names)

@@ -76,7 +76,7 @@ def test_the_cost_table_has_totals_probes_and_says_what_is_unknown(monkeypatch: 
     lines = drawn(monkeypatch, 80, costs=True)
     assert max(map(len, lines)) <= 80
     assert [line.split()[0] for line in lines] == ["model", "openai/gpt-5-mini", "total", "health"]
-    assert "$0.17088 + 2 ?" in lines[1]
+    assert "$0.17088 + 5 ?" in lines[1]
 
 
 def test_without_a_service_one_line_says_so_and_the_configured_providers_follow(

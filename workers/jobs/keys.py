@@ -18,10 +18,14 @@ script that ends the job. Whatever else has none is listed in `WITHOUT_EXPIRY`, 
                                                                queue drains
     ready:{class}:{flow}     zset    none: empties             id -> created: jobs that wait, oldest first
     flows:{class}            zset    none: empties             flow -> turns it was given: the least served is next
-    turns                    hash    none: two fields          claims: how many over several classes; lower: the lower
+    turns                    hash    none: three fields        claims, slots: how many over several classes; lower: the lower
                                                                class served last
     jobs:deadline            zset    none: empties             id -> instant of its deadline
     jobs:delayed             zset    none: empties             id -> instant from which it is due: jobs put back until then
+    waiting:{place}          zset    1 h after the last is due class -> rank: classes with jobs that wait for a slot there; a
+                                                               place is a provider, or provider|model
+    waiting:{place}:{class}  zset    the same                  flow -> turns it was given
+    waiting:{place}:{class}:{flow}   zset   the same           id -> created
     workers                  zset    none: empties             owner -> instant of its last heartbeat
     owner:{owner}:jobs       hash    none: empties             claim nonce -> id: what a worker process has
     sweep                    hash    ten leases                last: the last sweep; since: the first without a gap

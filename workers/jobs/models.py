@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from enum import StrEnum
+from enum import IntEnum, StrEnum
 from typing import Any
 
 
@@ -171,6 +171,24 @@ class Job:
     metadata: dict[str, str] = field(default_factory=dict)
     retry_of: str | None = None
     """The dead letter that this job is a retry of."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Slot:
+    """A place for one of `most` calls in flight at once: of a provider account, or where it is given of one of its models."""
+
+    provider: str
+    model: str | None
+    most: int
+
+
+class Put(IntEnum):
+    """What came of a put-back; false where it was refused."""
+
+    STALE = 0
+    ASIDE = 1
+    IN_LINE = 2
+    """A slot that it waits for has become free: it is to be rung for."""
 
 
 class What(StrEnum):

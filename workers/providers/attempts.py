@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -11,11 +12,12 @@ import orjson
 
 from workers.jobs.gate.models import Admission, Gate, Refusal, Verdict
 from workers.providers import answer as answers
+from workers.providers.billing import failed_call_usd
 from workers.providers.booking import attempt_of, begin_of, end_of, stopped
 from workers.providers.calls import JobGone, Target
 from workers.providers.classify import Failure, Kind, classify
 from workers.providers.closing import Closing
-from workers.providers.heard import listening
+from workers.providers.heard import Heard, listening
 from workers.providers.library import Endpoint
 from workers.providers.pricing import cost_usd
 from workers.providers.selection.selector import Choice
@@ -63,10 +65,12 @@ class Attempts:
         waiting = self._silence.began(opened.asked, epochs=opened.admission.epochs)
         self._standings.began(target.key)
         try:
-            heard = await _called(work, target)
+            with listening() as listener:
+                heard = await _called(work, target, listener)
         except BaseException:  # cancelled: the gate has to hear of it all the same
             self._silence.ended(waiting, answered=False)
-            self._closing.begin(self._gate.end(stopped(opened.asked, opened.admission.epochs, since=started)))
+            end = stopped(opened.asked, opened.admission.epochs, since=started, sent=listener.sent)
+            self._closing.begin(self._gate.end(end))
             raise
         finally:
             self._standings.ended(target.key)
@@ -101,17 +105,19 @@ class Attempts:
         return verdict
 
 
-async def _called(work: Work, target: Target) -> CallEnd:
+async def _called(work: Work, target: Target, heard: Heard) -> CallEnd:
     endpoint, provider = work.accounts[target.name].endpoint(target.model), target.provider
-    with listening() as heard:
-        try:
-            async with work.party.within(provider.timeout_s):
-                raw = await work.library.complete(endpoint, fresh(work.call.params), timeout_s=provider.timeout_s)
-        except Exception as exc:  # noqa: BLE001  LiteLLM's exceptions have no common parent; each is a failed call
-            failure = classify(
-                exc, now=datetime.now(UTC), headers=heard.headers, sent=lambda: _text(target, work.call.params)
-            )
-            return CallEnd(headers=heard.headers, failure=failure, cost_usd=None if failure.kind.may_be_billed else 0.0)
+    try:
+        async with work.party.within(provider.timeout_s):
+            raw = await work.library.complete(endpoint, fresh(work.call.params), timeout_s=provider.timeout_s)
+    except Exception as exc:  # noqa: BLE001  LiteLLM's exceptions have no common parent; each is a failed call
+        failure = classify(
+            exc, now=datetime.now(UTC), headers=heard.headers, sent=lambda: _text(target, work.call.params)
+        )
+        if heard.asked:
+            failure = replace(failure, status=heard.status)  # LiteLLM gives one also to what nobody answered
+        cost = failed_call_usd(failure, heard, target, priced=work.settings.cost_tracking.enabled)
+        return CallEnd(headers=heard.headers, failure=failure, cost_usd=cost)
     return _checked(work, target, endpoint, raw, heard.headers)
 
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from datetime import UTC, datetime
 
-from workers.jobs.gate.models import Begin, End, Limits, Verdict
+from workers.jobs.gate.models import STOPPED, Begin, End, Limits, Verdict
 from workers.jobs.ids import new_nonce
 from workers.jobs.models import Attempt
 from workers.providers.calls import Target
@@ -75,6 +76,7 @@ def end_of(opened: Opened, heard: CallEnd, attempt: Attempt, verdict: Verdict) -
         prompt_tokens=usage.get("prompt_tokens"),
         completion_tokens=usage.get("completion_tokens"),
         cost_usd=heard.cost_usd,
+        upper_usd=asked.upper_usd,
         retry_after_ms=None if wait_s is None else round(wait_s * 1_000),
         rates=rates(heard.headers, now=datetime.now(UTC)) if heard.headers else None,
         probe=asked.probe,
@@ -93,11 +95,10 @@ def silent_end(waiting: Waiting, now: float) -> End:
     return _ended(asked, waiting.epochs, verdict=Verdict.FAILED, outcome="silent", since=since, now=now, final=False)
 
 
-def stopped(asked: Begin, epochs: tuple[int, int], *, since: float) -> End:
-    """Return what is told of a call that we ended ourselves."""
-    return _ended(
-        asked, epochs, verdict=Verdict.STOPPED, outcome="stopped", since=since, now=time.monotonic(), final=True
-    )
+def stopped(asked: Begin, epochs: tuple[int, int], *, since: float, sent: bool) -> End:
+    """Return what is told of a call that we ended ourselves; one that was not `sent` cost nothing."""
+    end = _ended(asked, epochs, verdict=Verdict.STOPPED, outcome=STOPPED, since=since, now=time.monotonic(), final=True)
+    return end if sent else replace(end, cost_usd=0.0)
 
 
 def _ended(
@@ -113,6 +114,7 @@ def _ended(
         status=None,
         latency_ms=round((now - since) * 1_000, 1),
         epochs=epochs,
+        upper_usd=asked.upper_usd,
         probe=asked.probe,
         final=final,
     )

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 from infrastructure.core.config_core import Provider, Settings
 from infrastructure.core.error_core import ProviderError, RequestError
-from workers.jobs.models import Attempt
+from workers.jobs.models import Attempt, Slot
 from workers.providers.library import Facts
 from workers.providers.pricing import PER_MILLION
 
@@ -92,15 +92,21 @@ class CallerFault(RequestError, CompletionFailed):
 
 
 class PutBack(ProviderError):
-    """No candidate may be called for now; the job is to wait `wait_ms` and be claimed again, at no cost of a delivery."""
+    """No candidate may be called for now; the job is to wait `wait_ms` and be claimed again, at no cost of a delivery.
+
+    Where one of `slots` becomes free it is claimed before.
+    """
 
     title: ClassVar[str] = "Every provider of this model is cooling down"
 
-    def __init__(self, message: str, *, wait_ms: int, attempts: tuple[Attempt, ...] = ()) -> None:
+    def __init__(
+        self, message: str, *, wait_ms: int, attempts: tuple[Attempt, ...] = (), slots: tuple[Slot, ...] = ()
+    ) -> None:
         super().__init__(message, retry_after_s=wait_ms / 1000)
         self.job_code = NO_CANDIDATE_AVAILABLE
         self.wait_ms = wait_ms
         self.attempts = attempts
+        self.slots = slots
 
 
 class JobGone(Exception):

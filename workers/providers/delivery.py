@@ -8,8 +8,8 @@ import time
 from dataclasses import dataclass
 
 from infrastructure.core.performance_core import PerformanceTracker
-from workers.jobs.gate.models import Admission, Breaker, Refusal
-from workers.jobs.models import Attempt
+from workers.jobs.gate.models import Admission, Breaker, Refusal, TargetState
+from workers.jobs.models import Attempt, Slot
 from workers.providers.attempts import Attempts
 from workers.providers.booking import unanswered
 from workers.providers.budget import RetryBudget
@@ -20,6 +20,7 @@ from workers.providers.calls import (
     CallerFault,
     CompletionFailed,
     PutBack,
+    Target,
     answered_cost,
 )
 from workers.providers.classify import Failure, Kind
@@ -34,6 +35,8 @@ PATIENCE_SHARE = 0.1
 """Of a job's age: how long it is put back at least."""
 FULL_PAUSE_S = 0.1
 """Until one more call may fit where nothing tells."""
+SLOT_PAUSE_S = 5.0
+"""Of a job that waits for a slot: whoever ends a call lets it in, so that this is only for slots that got lost."""
 BUDGET_PAUSE_S = 1.5
 NOT_FOR_US = frozenset({Kind.PERMISSION, Kind.MODEL_UNAVAILABLE})
 LATE = frozenset({Kind.TIMEOUT, Kind.RATE_LIMITED, Kind.UNAVAILABLE})
@@ -89,6 +92,8 @@ class Delivery:
         self._failure: Failure | None = None
         self._barred: tuple[Choice, Kind] | None = None
         """A candidate that was not asked, since it has just said that this model is not for us."""
+        self._slots: list[Slot] = []
+        """What a call has to end for, where candidates had as many in flight as they may."""
         self._began_at = 0.0
         self._taken, self._taken_of = 0, ""
         """Retry tokens that the attempt under way took, and from which provider's budget."""
@@ -184,6 +189,10 @@ class Delivery:
         if state.breaker is not Breaker.CLOSED and state.reason in NOT_FOR_US:
             self._barred = choice, Kind(state.reason)  # waiting would only have it say the same again
             return
+        if admission.refusal is Refusal.FULL and self._work.call.job is not None:
+            self._slots.append(slot_of(choice.target, state))
+            self._way.refused(choice, at=time.monotonic() + SLOT_PAUSE_S)  # put aside: there the highest class is first
+            return
         usual_s = FULL_PAUSE_S if admission.refusal is Refusal.FULL else DEFAULT_PAUSE_S
         wait_s = admission.wait_ms / 1_000 if admission.wait_ms else usual_s
         self._way.refused(choice, at=time.monotonic() + wait_s)
@@ -203,11 +212,16 @@ class Delivery:
         """
         patient_s = min(max(wait_s, PATIENCE_SHARE * self._work.call.age_s), max(wait_s, LONGEST_PAUSE_S))
         wait_s = patient_s if patient_s * (1 + JITTER) < self._work.remaining_s else wait_s
+        if self._slots:
+            wait_s = min(wait_s, self._work.remaining_s / 2)
         wait_s *= 1 + JITTER * random.random()  # noqa: S311  no secret: keeps jobs from coming back all at once
         if wait_s >= self._work.remaining_s:
             return None
         return PutBack(
-            "every provider of this model is cooling down", wait_ms=round(1_000 * wait_s), attempts=tuple(self._tried)
+            "every provider of this model is cooling down",
+            wait_ms=round(1_000 * wait_s),
+            attempts=tuple(self._tried),
+            slots=tuple(self._slots),
         )
 
     def _failed(self, wait_s: float | None = None) -> CompletionFailed:
@@ -225,6 +239,14 @@ class Delivery:
             attempts=attempts,
             retry_after_s=failure.retry_after_s,
         )
+
+
+def slot_of(target: Target, state: TargetState) -> Slot:
+    """Return the slot that a full candidate lacks: the model's, where its learnt limit is reached, else its account's."""
+    learnt, most = state.concurrency_limit, target.provider.limits.concurrency
+    if most is None or (learnt is not None and state.in_flight >= int(learnt)):
+        return Slot(provider=target.name, model=target.model, most=max(1, int(learnt or 1)))
+    return Slot(provider=target.name, model=None, most=most)
 
 
 def _unasked(work: Work, wait_s: float | None, barred: tuple[Choice, Kind] | None) -> CompletionFailed:

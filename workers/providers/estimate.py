@@ -71,7 +71,8 @@ def likely_usd(target: Target, prompt_tokens: int, answer_tokens: int) -> float 
 
 def most_usd(target: Target, size: Size) -> float | None:
     """Return the most that a call can cost; None when that is not known."""
-    prices, answer = target.prices, size.most_tokens or target.provider.max_tokens or target.facts.most_tokens
+    facts, prices = target.facts, target.prices
+    answer = size.most_tokens or target.provider.max_tokens or facts.most_tokens or facts.window
     if prices is None or answer is None:
         return None
     prompt = size.chars + IMAGE_TOKENS * size.pictures  # a token has at least a character

@@ -17,6 +17,7 @@ from typing import Any
 import httpx
 
 from infrastructure.core.config_core import ProviderKind
+from workers.providers.heard import tell_sent
 from workers.providers.transport import DNS_CACHE_S, KEEPALIVE_S, SendOnce
 
 _PREFIX = {
@@ -235,11 +236,12 @@ def _http_client(tls: Any) -> Any:
     """Return a client. Its connection pool has no limit: the worker's slots are the limit."""
     import aiohttp
 
-    handlers = _module("litellm.llms.custom_httpx.http_handler")
+    handlers, traced = _module("litellm.llms.custom_httpx.http_handler"), aiohttp.TraceConfig()
+    traced.on_request_headers_sent.append(tell_sent)
 
     def session() -> aiohttp.ClientSession:
         connector = aiohttp.TCPConnector(limit=0, ssl=tls, keepalive_timeout=KEEPALIVE_S, ttl_dns_cache=DNS_CACHE_S)
-        return aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar())
+        return aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar(), trace_configs=[traced])
 
     transport = _module("litellm.llms.custom_httpx.aiohttp_transport").LiteLLMAiohttpTransport(client=session)
     return handlers.AsyncHTTPHandler(transport=SendOnce(transport), timeout=httpx.Timeout(None), follow_redirects=False)

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 
 import httpx
 
-from workers.providers.heard import tell
+from workers.providers.heard import Heard, tell_answer, tell_asked
 
 MOST_BODY_BYTES = 32_000_000
 KEEPALIVE_S = 60
@@ -16,8 +16,9 @@ DNS_CACHE_S = 300
 class _Bounded(httpx.AsyncByteStream):
     """A body that breaks off when it passes the bound: an endless one would fill the worker's memory."""
 
-    def __init__(self, inner: httpx.AsyncByteStream) -> None:
+    def __init__(self, inner: httpx.AsyncByteStream, heard: Heard | None) -> None:
         self._inner = inner
+        self._heard = heard
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         """Yield the body.
@@ -30,6 +31,8 @@ class _Bounded(httpx.AsyncByteStream):
             seen += len(piece)
             if seen > MOST_BODY_BYTES:
                 raise httpx.ReadError(f"expected a body of at most {MOST_BODY_BYTES} bytes, got a longer one")
+            if self._heard is not None:
+                self._heard.add(piece)
             yield piece
 
     async def aclose(self) -> None:
@@ -53,13 +56,15 @@ class SendOnce(httpx.AsyncBaseTransport):
         Raises:
             httpx.ReadError: no connection, or it was lost; without the host, which the job's owner need not know.
         """
+        heard = tell_asked()
         try:
             response = await self._inner.handle_async_request(request)
         except (httpx.NetworkError, httpx.RemoteProtocolError) as exc:
             raise httpx.ReadError("the connection to the provider failed", request=request) from exc
-        tell(response.headers.raw)
+        if heard is not None:
+            tell_answer(heard, response.status_code, response.headers.raw)
         if isinstance(response.stream, httpx.AsyncByteStream):
-            response.stream = _Bounded(response.stream)
+            response.stream = _Bounded(response.stream, heard)
         return response
 
     async def aclose(self) -> None:

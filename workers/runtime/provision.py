@@ -29,7 +29,9 @@ from workers.providers.telling_prices import PriceTelling
 class Provision:
     """Makes the parts; `workers.runtime.parts` starts and stops them."""
 
-    def __init__(self, config: CoreConfig, *, redis: Redis, owner: str, events: Publisher) -> None:
+    def __init__(
+        self, config: CoreConfig, *, redis: Redis, owner: str, events: Publisher, ring: Callable[[str], object]
+    ) -> None:
         settings = config.settings  # of the start; what may change is asked for at each call
         prefix, cache = settings.redis.prefix, settings.cache
         log = get_logger(settings.service.name, "providers")
@@ -41,7 +43,7 @@ class Provision:
             return config.settings.breakers
 
         tell = BreakerTelling(events, log=log)
-        shared = RedisGate(redis, prefix=prefix, owner=owner, breakers=breakers, changed=tell)
+        shared = RedisGate(redis, prefix=prefix, owner=owner, breakers=breakers, changed=tell, freed=ring)
         local = LocalGate(breakers=breakers, changed=lambda change: tell(change) if self.gate.away else None)
         self.gate = FleetGate(shared, local, log=log)
         self.credits = Credits(redis, prefix=prefix)

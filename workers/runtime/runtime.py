@@ -68,7 +68,9 @@ class Runtime:
         self.tracker, self.errors = self.observation.tracker, self.observation.errors
         self.errors.register(StoreError, Retry(after_s=WRITE_AGAIN_S, most_s=WRITE_AGAIN_S))
         self.events = EventBus(self.owner, redis=self.redis, prefix=settings.redis.prefix, log=self.log)
-        self.provision: Provision = Provision(config, redis=self.redis, owner=self.owner, events=self.events)
+        self.provision: Provision = Provision(
+            config, redis=self.redis, owner=self.owner, events=self.events, ring=self.bell.ring
+        )
         self.manager = self.provision.manager
         self.draining = False
         self._admission = Admission(limit_bytes=BODIES_BYTES)

@@ -12,7 +12,7 @@ from infrastructure.core.performance_core import PerformanceTracker
 from infrastructure.core.performance_core.operations import COMPLETE
 from workers.jobs.bell import Bell
 from workers.jobs.ids import new_nonce
-from workers.jobs.models import Claimed, Outcome
+from workers.jobs.models import Claimed, Outcome, Put
 from workers.jobs.store.job_store import JobStore
 from workers.runtime.running import Aside, Ended
 
@@ -91,12 +91,16 @@ class Writer:
         put_back = end.put_back
         try:
             put = await self._errors.recovering(
-                lambda: self._store.put_back(job.fence, delay_ms=put_back.wait_ms, attempts=put_back.attempts),
+                lambda: self._store.put_back(
+                    job.fence, delay_ms=put_back.wait_ms, attempts=put_back.attempts, slots=put_back.slots
+                ),
                 context={"operation": "put_back", "job_id": job.id},
                 within_s=max(0.0, job.remaining_s),
             )
         except StoreError as exc:
             self._log.error("Job could not be put back; rescue will find it", context={"job_id": job.id}, exc=exc)
-            put = False
+            put = Put.STALE
+        if put is Put.IN_LINE:
+            self._bell.ring(job.id)
         self._log.info("Job waits for a provider", context={"job_id": job.id, "delay_ms": put_back.wait_ms})
         return {"job": job.id, "status": "put_back" if put else "stale", "delay_ms": put_back.wait_ms}

@@ -29,8 +29,9 @@ PATIENCE_S = 5.0
 class CostRow:
     """What a tenant's calls of one model of a provider came to on one day.
 
-    `cost_usd` is the sum of the known costs: of `unpriced` calls the cost is unknown. `lost` calls are those of workers that
-    died; they are unpriced, and cost `lost_upper_usd` at most, as far as that was known. `failed` calls may have been billed.
+    `cost_usd` is the sum of the known costs. It lacks `unpriced` calls, whose answer nobody has a price for, and
+    `maybe_billed` ones: without an answer, cut, stopped, or `lost` with a worker that died. The latter cost
+    `maybe_upper_usd` at most, but for `maybe_unbounded` of them, of which that is not known; `lost_…` is the same of the lost.
     """
 
     day: str
@@ -40,11 +41,15 @@ class CostRow:
     calls: int = 0
     failed: int = 0
     lost: int = 0
+    lost_unbounded: int = 0
     unpriced: int = 0
+    maybe_billed: int = 0
+    maybe_unbounded: int = 0
     prompt_tokens: int = 0
     completion_tokens: int = 0
     cost_usd: float = 0
     lost_upper_usd: float = 0
+    maybe_upper_usd: float = 0
     saved_usd: float = 0
     """What answers from the cache and shared answers would have cost."""
     hits: int = 0

@@ -159,8 +159,7 @@ class LocalGate:
         amounts = {
             "calls": 1,
             "failed": int(ended.outcome != "ok"),
-            "unpriced": int(ended.cost_usd is None),
-            "cost_usd": ended.cost_usd,
+            **_cost(ended),
             "prompt_tokens": ended.prompt_tokens,
             "completion_tokens": ended.completion_tokens,
         }
@@ -217,6 +216,16 @@ def _refusal(
         return Refusal.FULL, target.turn_ms()
     wait_ms = max(account.rate_wait_ms(asked, now=now), target.lacking_ms(asked.tokens, now=now))
     return (Refusal.RATE, wait_ms) if wait_ms > 0 else (None, 0)
+
+
+def _cost(ended: End) -> dict[str, float]:
+    """Return a call's cost as the ledger has it."""
+    if ended.cost_usd is not None:
+        return {"cost_usd": ended.cost_usd}
+    if ended.outcome == "ok" or ended.prompt_tokens is not None:
+        return {"unpriced": 1}
+    bound = {"maybe_unbounded": 1.0} if ended.upper_usd is None else {"maybe_upper_usd": ended.upper_usd}
+    return {"maybe_billed": 1, **bound}
 
 
 def _permit(switch: Switch, asked: Begin, now: float) -> bool:

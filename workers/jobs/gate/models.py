@@ -31,6 +31,8 @@ class Verdict(StrEnum):
 
 NOT_CALLED = "not_called"
 """Outcome of an attempt that was let through and never made: it is closed, and nothing is booked."""
+STOPPED = "stopped"
+"""Outcome of an attempt that we ended before it was answered: for a job that was cancelled, is late, or is handed back."""
 
 
 class Breaker(StrEnum):
@@ -114,6 +116,8 @@ class End:
     completion_tokens: int | None = None
     cost_usd: float | None = None
     """None when unknown, 0 when surely free."""
+    upper_usd: float | None = None
+    """The most that it may have cost where that is not known; None when nobody knows that either."""
     retry_after_ms: int | None = None
     rates: Rates | None = None
     probe: bool = False

@@ -44,6 +44,7 @@ class RedisGate:
         prefix: of every key.
         owner: this process, as in `workers`: what it leaves open is booked as lost when it is dead.
         breakers: asked at each call, so that a reload takes effect with the next.
+        freed: hears of each job that waited for a slot and is in line again, since a call of this process has ended.
         changed: hears of the breakers that this process's calls and checks change; not of one whose answer came too late.
     """
 
@@ -55,12 +56,14 @@ class RedisGate:
         owner: str,
         breakers: Callable[[], Breakers],
         changed: Changed = unheard,
+        freed: Callable[[str], object] = str,
     ) -> None:
         self._redis = redis
         self._prefix = prefix
         self._owner = owner
         self._breakers = breakers
         self._changed = changed
+        self._freed = freed
         self._scripts = {name: redis.register_script(lua.source(name, PACKAGE)) for name in NAMES}
         self._begins: Grouped[Begin, Admission] = Grouped(self._begin, patience_s=PATIENCE_S)
         self._ends: Grouped[tuple[End, bool], TargetState] = Grouped(self._end, patience_s=PATIENCE_S)
@@ -161,9 +164,12 @@ class RedisGate:
         return [states[int(place)] for place in places]
 
     async def _decide(self, name: str, items: list[dict[str, Any]]) -> tuple[list[TargetState], Sequence[Any]]:
-        states, answers, *changes = await self._run(name, self._owner, self._rules(), orjson.dumps(items))
-        for row in changes[0] if changes else ():
+        states, answers, *told = await self._run(name, self._owner, self._rules(), orjson.dumps(items))
+        moves, let_in = (*told, None, None)[:2]  # Lua leaves out what it has nothing of
+        for row in moves or ():
             self._changed(wire.change(row))
+        for job_id in let_in or ():
+            self._freed(job_id)
         return [wire.state(row) for row in states], answers
 
     def _rules(self) -> bytes:

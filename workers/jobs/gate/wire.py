@@ -60,6 +60,7 @@ def end_item(ended: End, *, apart: bool = False) -> dict[str, Any]:
         "prompt": ended.prompt_tokens,
         "completion": ended.completion_tokens,
         "cost": ended.cost_usd,
+        "upper": ended.upper_usd,
         "retry_after": ended.retry_after_ms,
     }
     item |= {name: value for name, value in known.items() if value is not None}

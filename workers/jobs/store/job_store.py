@@ -24,7 +24,9 @@ from workers.jobs.models import (
     NewJob,
     Outcome,
     Page,
+    Put,
     ReadyClass,
+    Slot,
     Status,
     Submitted,
     Swept,
@@ -187,13 +189,17 @@ class JobStore:
         """Put a claimed job back in its old place; the delivery is not counted. False: it is not the claim's any more."""
         return bool(await self._run("give_back", fence.job_id, fence.value))
 
-    async def put_back(self, fence: Fence, *, delay_ms: int, attempts: Sequence[Attempt] = ()) -> bool:
+    async def put_back(
+        self, fence: Fence, *, delay_ms: int, attempts: Sequence[Attempt] = (), slots: Sequence[Slot] = ()
+    ) -> Put:
         """Put a claimed job aside for `delay_ms`, with what all its deliveries tried; the delivery is not counted.
 
-        It is in line again when `promote` meets it due. False: it is not the claim's any more.
+        It is in line again when one of `slots` is free for it, or `promote` meets it due. STALE: it is not the claim's any
+        more.
         """
+        places = [part for slot in slots for part in (keys.part(slot.provider), keys.part(slot.model or ""), slot.most)]
         tried = writing.attempts(attempts)
-        return bool(await self._run("put_back", fence.job_id, fence.value, max(0, delay_ms), tried))
+        return Put(await self._run("put_back", fence.job_id, fence.value, max(0, delay_ms), tried, *places))
 
     async def promote(self, *, limit: int = 1000) -> tuple[str, ...]:
         """Put up to `limit` jobs that were put aside, and are due, back in line; return their ids."""

@@ -20,6 +20,8 @@ HEAD_FIELDS = (
 )  # fmt: skip
 """What a list shows of a job."""
 FIELDS = (*HEAD_FIELDS, "result")
+ENDED_APART = frozenset({Status.CANCELLED, Status.EXPIRED})
+"""Ends that the store may write by itself; then without a cost."""
 
 
 def job(job_id: str, values: Raw) -> Job:
@@ -39,7 +41,7 @@ def job(job_id: str, values: Raw) -> Job:
         result=codec.unpack(known["result"]) if "result" in known else None,
         error=_error(known),
         usage=_json(known.get("usage")),
-        cost_usd=_float(known.get("cost")),
+        cost_usd=_cost(known),
         saved_usd=_float(known.get("saved")),
         saved_ms=_float(known.get("saved_ms")),
         cache=_text(known.get("cache")),
@@ -121,6 +123,14 @@ def attempts(value: bytes | None) -> tuple[Attempt, ...]:
 def texts(values: Sequence[bytes]) -> tuple[str, ...]:
     """Return ids as text."""
     return tuple(value.decode() for value in values)
+
+
+def _cost(known: dict[str, bytes]) -> float | None:
+    """Return what a job cost; where it ended without its worker, what its calls cost, if that is known of all."""
+    if "cost" in known or Status(known["state"].decode()) not in ENDED_APART:
+        return _float(known.get("cost"))
+    costs = [each.cost_usd for each in attempts(known.get("attempts"))]
+    return sum(cost for cost in costs if cost is not None) if costs and None not in costs else None
 
 
 def _error(known: dict[str, bytes]) -> tuple[str, str] | None:

@@ -1,5 +1,6 @@
 -- Put a claimed job aside until a known moment, at no cost of a delivery; what was tried so far stays with it.
--- Answers 1, or 0: the fence is not the job's (any more). The same fence again is as good.
+-- Who waits for a slot stands in line at once where one is free by now, else until one is, or the moment comes.
+-- Answers 1, 2 (in line at once, to be rung for), or 0: the fence is not the job's (any more). The same fence again is as good.
 --
 -- job:{id}             hash  queued, fence void, deliveries - 1, attempts; back: the fence that it was put back under
 -- owner:{owner}:jobs   hash  the claim leaves
@@ -7,20 +8,47 @@
 -- tenant:{id}:delayed  zset  the same of one tenant; expires an hour after the last is due, so that what a job that was
 --                            taken away by hand leaves does not count for ever
 --
--- ARGV: prefix, ttl_ms, id, fence, delay_ms, attempts as JSON or ''
+-- inflight:{p}, inflight:{p}:{m}   hash  read: calls in flight where it waits
+-- waiting:…            see include/slots
+--
+-- ARGV: prefix, ttl_ms, id, fence, delay_ms, attempts as JSON or '', then of each slot that it waits for: p, m or '', how many
+--       calls may be in flight there
 -- include: common
--- include: ready
+-- include: slots
 local id, fence, delay_ms, attempts = unpack(ARGV, 3, 6)
 local job = read_job(id)
 if not job then return 0 end
-if redis.call('HGET', key('job', id), 'back') == fence then return 1 end -- sent again: the first answer was late
+if redis.call('HGET', key('job', id), 'back') == fence then -- sent again: the first answer was late
+  return redis.call('ZSCORE', key('jobs', 'delayed'), id) and 1 or 2
+end
 if job.state ~= 'in_progress' or job.fence ~= fence then return 0 end
 free_first()
-local until_ms = now + delay_ms
+
+local function free(p, m, most)
+  local flying = 0
+  for _, count in ipairs(redis.call('HVALS', m == '' and key('inflight', p) or key('inflight', p, m))) do
+    flying = flying + count
+  end
+  return flying < tonumber(most)
+end
+
+local at_once = false
+for i = 7, #ARGV, 3 do
+  at_once = at_once or free(ARGV[i], ARGV[i + 1], ARGV[i + 2])
+end
+
+local until_ms = at_once and now or now + delay_ms
 take_from_owner(job, 'a', nil, until_ms)
 redis.call('HSET', key('job', id), 'back', fence)
 if attempts ~= '' then redis.call('HSET', key('job', id), 'attempts', attempts) end
 redis.call('HINCRBY', key('job', id), 'deliveries', -1)
+if at_once then
+  push(job)
+  return 2
+end
+for i = 7, #ARGV, 3 do
+  wait_at(ARGV[i + 1] == '' and ARGV[i] or ARGV[i] .. '|' .. ARGV[i + 1], job, tonumber(delay_ms))
+end
 redis.call('ZADD', key('jobs', 'delayed'), until_ms, id)
 local own = key('tenant', job.tenant, 'delayed')
 redis.call('ZADD', own, until_ms, id)

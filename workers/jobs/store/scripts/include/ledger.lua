@@ -1,8 +1,8 @@
--- cost:{day}  hash  tenant|provider|model|what -> amount, of a day by UTC; expires 90 days after its last change. What: calls,
---             failed, lost, unpriced, prompt_tokens, completion_tokens, cost_usd, lost_upper_usd, saved_usd, hits, joined.
+-- cost:{day}  hash  tenant|provider|model|what -> amount, of a day by UTC; expires 90 days after its last change. What:
+--             the amounts of CostRow, see workers/jobs/gate/costs.py.
 -- Parts of a name are escaped by the caller. A full day books further models together, as (other).
 local BOOKS_KEPT_MS, MOST_AMOUNTS = 90 * 86400000, 100000
-local IN_USD = {cost_usd = true, lost_upper_usd = true, saved_usd = true}
+local IN_USD = {cost_usd = true, lost_upper_usd = true, maybe_upper_usd = true, saved_usd = true}
 local books = {}
 
 -- The date by UTC: Howard Hinnant, chrono-Compatible Low-Level Date Algorithms, civil_from_days.

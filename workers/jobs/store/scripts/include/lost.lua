@@ -1,3 +1,4 @@
+-- include: tried
 -- Close the open attempts of a worker that is gone: each is booked as lost, and shows in its job.
 --
 -- attempts:{owner}                hash    emptied; see begin.lua of workers.jobs.gate
@@ -22,20 +23,18 @@ end
 local function show(owner, record)
   local job = record.job and read_job(record.job)
   if not job or (job.state == 'in_progress' and job.owner ~= owner) then return end
-  local text = string.format('{"provider":%s,"model":%s,"outcome":"lost","status":null,"latency_ms":%d,"cost_usd":null,'
-    .. '"breaker":%s,"score":null}', cjson.encode(record.provider), cjson.encode(record.model),
-    math.max(0, now - record.at), cjson.encode(record.breaker))
-  local before = redis.call('HGET', key('job', job.id), 'attempts')
-  redis.call('HSET', key('job', job.id), 'attempts',
-             before and #before > 2 and string.sub(before, 1, -2) .. ',' .. text .. ']' or '[' .. text .. ']')
+  add_attempt(job, record, 'lost', nil)
 end
 
 local function lose(owner, attempt, record)
   local tenant = record.probe and '(probe)' or record.tenant
   book(tenant, record.p, record.m, 'calls', 1)
   book(tenant, record.p, record.m, 'lost', 1)
-  book(tenant, record.p, record.m, 'unpriced', 1)
-  if record.upper then book(tenant, record.p, record.m, 'lost_upper_usd', record.upper) end
+  book(tenant, record.p, record.m, 'maybe_billed', 1)
+  for _, what in ipairs({'lost', 'maybe'}) do
+    local known = record.upper and what .. '_upper_usd' or what .. '_unbounded'
+    book(tenant, record.p, record.m, known, record.upper or 1)
+  end
   land(owner, record.p)
   land(owner, record.p, record.m)
   if record.permit then

@@ -1,15 +1,19 @@
 -- ready:{class}:{flow}  zset id -> created    jobs that wait, oldest first
 -- flows:{class}         zset flow -> turns    flows with jobs; the least served is next
 
--- Put a job in its place by age. A flow that was away starts level with the one served least: it is not behind, and has
--- saved up nothing. A flow found empty stays until its next turn, so that one which fills again at once keeps its count.
+-- A flow that was away starts level with the one served least: it is not behind, and has saved up nothing. A flow found empty
+-- stays until its next turn, so that one which fills again at once keeps its count.
+local function enter_flow(flows, flow)
+  if not redis.call('ZSCORE', flows, flow) then
+    local least = redis.call('ZRANGE', flows, 0, 0, 'WITHSCORES')
+    redis.call('ZADD', flows, least[2] or 0, flow)
+  end
+end
+
+-- Put a job in its place by age.
 local function push(job)
   redis.call('ZADD', key('ready', job.class, job.flow), job.created, job.id)
-  local flows = key('flows', job.class)
-  if not redis.call('ZSCORE', flows, job.flow) then
-    local least = redis.call('ZRANGE', flows, 0, 0, 'WITHSCORES')
-    redis.call('ZADD', flows, least[2] or 0, job.flow)
-  end
+  enter_flow(key('flows', job.class), job.flow)
 end
 
 -- Take a running job from its owner, under `job.class`; it has no place in line then. `...`: how that is told, see moved.
