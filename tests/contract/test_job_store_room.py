@@ -148,14 +148,27 @@ async def test_a_line_whose_oldest_job_is_too_old_takes_no_more_of_its_class(
     assert await refused(store, limits, tenant="slow") is None
 
 
-async def test_a_new_line_is_too_slow_where_a_round_of_turns_takes_too_long(store: JobStore) -> None:
+async def test_a_new_line_is_too_slow_where_a_round_of_turns_takes_too_long(
+    store: JobStore, redis: aioredis.Redis
+) -> None:
     for number in range(30):
         await submitted(store, tenant=f"t{number}")
     assert await refused(store, Limits(age_s=0.001), tenant="new") is None  # nothing ended: nobody knows
     await store.complete((await must_claim(store)).fence, success(), nonce=nonce())
-    # One job ended in a second or more; a round is about thirty, so thirty seconds at the least.
+    # One job ended in a second or more; a round is about thirty, so thirty seconds at the least, if lines stand at all.
+    assert await refused(store, Limits(age_s=25), tenant="between") is None
+    for number in range(30):
+        for job_id in await redis.zrange(f"aip:ready:normal:t{number}", 0, -1):
+            await redis.zincrby(f"aip:ready:normal:t{number}", -1_500, job_id)
     assert await refused(store, Limits(age_s=25), tenant="newer") is Reason.TOO_SLOW
     assert await refused(store, Limits(age_s=10_000), tenant="newest") is None
+
+
+async def test_an_idle_service_takes_a_job_with_little_time(store: JobStore) -> None:
+    await submitted(store)
+    await store.complete((await must_claim(store)).fence, success(), nonce=nonce())
+    # One job ended in the last five seconds since there was no other: that says nothing of how fast it could go.
+    assert await refused_for(store, 500, Limits(age_s=3_600)) is None
 
 
 async def test_a_refusal_tells_how_fast_the_queue_drains(store: JobStore) -> None:

@@ -108,6 +108,10 @@ def case_of(outage: Outage, *, timeout_s: float = 5.0, latency_s: float = PAUSE_
 
 
 def wall_of(*cases: Case, **settings: Any) -> Wall:
-    """Return a wall with the providers of all cases; each case's model has its own three as candidates."""
+    """Return a wall with the providers of all cases; each case's model has its own three as candidates.
+
+    Its front door refuses no job for a line that is slow: what is watched is what becomes of jobs, however short their time.
+    """
     models = {case.model: [one.target for one in case.providers] for case in cases}
-    return Wall(providers=[one for case in cases for one in case.providers], settings={"models": models, **settings})
+    found = {"models": models, "limits": {"queue_age_s": None}, **settings}
+    return Wall(providers=[one for case in cases for one in case.providers], settings=found)

@@ -36,15 +36,25 @@ end
 
 -- Whether a new job would wait longer than `age_ms`, or for more than half of its own time: a job that is begun too late is
 -- paid and thrown away. Its line tells: the oldest there has waited for longer, or it stands, and is too long for how fast it
--- drains. A tenant without a line waits for a round of turns.
-local STANDS_MS = 1000
+-- drains. A tenant without a line waits for a round of turns, where the lines whose turn is next stand.
+local STANDS_MS, LINES_SEEN = 1000, 3
+
+-- Whether lines of a class stand. A flow stays for a turn after its line is empty, so that a few have to be looked at.
+local function stand(class)
+  for _, flow in ipairs(redis.call('ZRANGE', key('flows', class), 0, LINES_SEEN - 1)) do
+    local oldest = redis.call('ZRANGE', key('ready', class, flow), 0, 0, 'WITHSCORES')
+    if oldest[2] and now - oldest[2] >= STANDS_MS then return true end
+  end
+  return false
+end
+
 local function too_slow(tenant, class, age_ms, deadline_ms)
   local longest_ms = deadline_ms > 0 and math.min(age_ms, deadline_ms / 2) or age_ms
   local line = key('ready', class, tenant)
   local oldest = redis.call('ZRANGE', line, 0, 0, 'WITHSCORES')
   if not oldest[2] then
     local count, within_ms = drained('*')
-    return count > 0 and redis.call('ZCARD', key('flows', class)) * within_ms / count > longest_ms
+    return count > 0 and redis.call('ZCARD', key('flows', class)) * within_ms / count > longest_ms and stand(class)
   end
   local waited_ms = now - oldest[2]
   if waited_ms > age_ms then return true end
