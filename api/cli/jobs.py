@@ -74,11 +74,18 @@ def _facts(job: Job) -> list[tuple[str, str]]:
         ("took", f"{took_s(job):.2f} s" if job["finished_at"] else ""),
         ("tokens", str(usage.get("total_tokens", ""))),
         ("cost", output.usd(job["cost_usd"]) if job["finished_at"] else ""),
+        ("waits", _waits(job)),
         ("cache", _cache(job)),
         ("error", f"{error.get('code')}: {error.get('message')}" if error else ""),
         ("metadata", " ".join(f"{key}={value}" for key, value in (job.get("metadata") or {}).items())),
         *[(f"attempt {place}", _attempt(one)) for place, one in enumerate(job.get("attempts") or (), 1)],
     ]
+
+
+def _waits(job: Job) -> str:
+    """Return why a queued job is not run now."""
+    waits = job.get("waits") or {}
+    return f"until {waits['until']} for a provider: {waits['reason'] or 'not told'}" if waits else ""
 
 
 def _cache(job: Job) -> str:

@@ -36,7 +36,7 @@ QUEUED: Document = {
     "id": JOB_ID, "object": "job", "status": "queued", "model": "default",
     "created_at": "2026-01-05T12:00:00.000Z", "started_at": None, "finished_at": None,
     "result": None, "error": None, "usage": None, "cost_usd": None, "saved_usd": None, "saved_ms": None, "cache": None,
-    "attempts": [], "metadata": {"run": "42"}, "retry_of": None,
+    "attempts": [], "metadata": {"run": "42"}, "retry_of": None, "waits": None,
 }  # fmt: skip
 _USAGE = {"prompt_tokens": 14, "completion_tokens": 7, "total_tokens": 21}
 _MESSAGE = {"role": "assistant", "content": "The capital of France is Paris."}
@@ -207,7 +207,7 @@ JOB_EVENTS: Document = {
     "response_class": Response,
     "responses": {
         200: {
-            "description": "`job.queued`, `job.in_progress`, `job.put_back` (with `until`), `job.rescued`, and at the end "
+            "description": "`job.queued`, `job.in_progress`, `job.put_back` (with `until` and, while it waits, `reason`), `job.rescued`, and at the end "
             "`job.completed`, `job.failed`, `job.cancelled` or `job.expired` with the whole `job`. A comment every 15 s.",
             "content": {"text/event-stream": {"schema": {"type": "string"}, "example": _EVENT_STREAM}},
         },

@@ -94,10 +94,11 @@ class CallerFault(RequestError, CompletionFailed):
 class PutBack(ProviderError):
     """No candidate may be called for now; the job is to wait `wait_ms` and be claimed again, at no cost of a delivery."""
 
-    title: ClassVar[str] = "Every provider of this model is cooling down"
+    title: ClassVar[str] = "No provider of this model may be called now"
 
-    def __init__(self, message: str, *, wait_ms: int, attempts: tuple[Attempt, ...] = ()) -> None:
-        super().__init__(message, retry_after_s=wait_ms / 1000)
+    def __init__(self, reason: str, *, wait_ms: int, attempts: tuple[Attempt, ...] = ()) -> None:
+        super().__init__(f"no provider of this model may be called now: {reason}", retry_after_s=wait_ms / 1000)
+        self.reason = reason
         self.job_code = NO_CANDIDATE_AVAILABLE
         self.wait_ms = wait_ms
         self.attempts = attempts

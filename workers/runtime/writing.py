@@ -91,7 +91,9 @@ class Writer:
         put_back = end.put_back
         try:
             put = await self._errors.recovering(
-                lambda: self._store.put_back(job.fence, delay_ms=put_back.wait_ms, attempts=put_back.attempts),
+                lambda: self._store.put_back(
+                    job.fence, delay_ms=put_back.wait_ms, attempts=put_back.attempts, reason=put_back.reason
+                ),
                 context={"operation": "put_back", "job_id": job.id},
                 within_s=max(0.0, job.remaining_s),
             )

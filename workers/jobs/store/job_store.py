@@ -187,13 +187,17 @@ class JobStore:
         """Put a claimed job back in its old place; the delivery is not counted. False: it is not the claim's any more."""
         return bool(await self._run("give_back", fence.job_id, fence.value))
 
-    async def put_back(self, fence: Fence, *, delay_ms: int, attempts: Sequence[Attempt] = ()) -> bool:
+    async def put_back(
+        self, fence: Fence, *, delay_ms: int, attempts: Sequence[Attempt] = (), reason: str = ""
+    ) -> bool:
         """Put a claimed job aside for `delay_ms`, with what all its deliveries tried; the delivery is not counted.
+
+        `reason` is told to whoever asks what the job waits for, until its next claim.
 
         It is in line again when `promote` meets it due. False: it is not the claim's any more.
         """
         tried = writing.attempts(attempts)
-        return bool(await self._run("put_back", fence.job_id, fence.value, max(0, delay_ms), tried))
+        return bool(await self._run("put_back", fence.job_id, fence.value, max(0, delay_ms), tried, reason))
 
     async def promote(self, *, limit: int = 1000) -> tuple[str, ...]:
         """Put up to `limit` jobs that were put aside, and are due, back in line; return their ids."""
