@@ -52,8 +52,8 @@ COMPLETED = {
 SUMMARY = {name: value for name, value in COMPLETED.items() if name != "result"}
 _FAULT = {"field": "tempreature", "pointer": "#/tempreature", "message": "no such field; did you mean temperature?"}
 _HEADERS = {
-    "Cache-Control": "`no-cache`: a new answer, which others may then get; `no-store`: neither read nor keep. `cache.mode` in "
-    "the body wins.",
+    "Cache-Control": "`no-cache` or `max-age=0`: a new answer, which others may then get; `no-store`: neither read nor keep. "
+    "`cache.mode` in the body wins. `only-if-cached` is refused (422): a job is run where the cache has no answer.",
     "Idempotency-Key": "1 to 255 printable characters, bare or as a quoted string: the same key and body make one job. A "
     "repeat is answered with that job and `Idempotency-Replayed: true`, however full the queue is; the same key with another "
     "body is refused (422). A key is kept for 24 hours from the submit and at least as long as the job; a repeat after the "

@@ -14,8 +14,8 @@ from workers.providers.library import Facts
 from workers.providers.waits import LONGEST, Why
 
 
-def target(name: str = "p", **limits: int) -> Target:
-    provider = Provider.model_validate({"kind": ProviderKind.OPENAI, "limits": limits})
+def target(name: str = "p", *, limits: dict[str, int] | None = None) -> Target:
+    provider = Provider.model_validate({"kind": ProviderKind.OPENAI, "limits": limits or {}})
     return Target(name, "m", provider, Facts())
 
 
@@ -45,7 +45,7 @@ def test_a_refusal_names_the_limit_or_what_opened_the_breaker(
     limits: dict[str, int], refused: Admission, told: str
 ) -> None:
     why = Why()
-    why.refused(target(**limits), refused)
+    why.refused(target(limits=limits), refused)
     assert why.text() == f"p/m {told}"
 
 

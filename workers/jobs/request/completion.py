@@ -104,7 +104,7 @@ class CompletionRequest(Part):
     @classmethod
     def _whole(cls, stream: bool | None) -> bool | None:
         if stream:
-            raise ValueError("expected false: answers of the job API come whole; /v1/chat/completions is for streams")
+            raise ValueError("expected false: the answer of a job comes whole")
         return stream
 
     @field_validator("deadline_s")
