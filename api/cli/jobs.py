@@ -102,7 +102,7 @@ def _attempt(attempt: dict[str, Any]) -> str:
     status = f" ({attempt['status']})" if attempt["status"] not in {None, 200} else ""
     said = [f"{attempt['provider']}/{attempt['model']} {attempt['outcome']}{status} in {attempt['latency_ms']:.0f} ms"]
     if attempt["cost_usd"] != 0:
-        said.append(output.usd(attempt["cost_usd"]))
+        said.append("cost unknown" if attempt["cost_usd"] is None else output.usd(attempt["cost_usd"]))
     if attempt.get("score") is not None:
         said.append(f"score {attempt['score']:.5f}")
     if attempt.get("breaker") not in {None, "closed"}:

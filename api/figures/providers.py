@@ -86,7 +86,6 @@ def is_fresh(health: Health, settings: Settings) -> bool:
 
 def why_unused(name: str, settings: Settings) -> str | None:
     """Return why a provider is not in use, None where it is."""
-    provider = settings.providers[name]
     if name in settings.in_use():
         return None
     said = why(settings, name)
