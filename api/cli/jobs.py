@@ -19,9 +19,8 @@ def list_jobs(*, url: str | None, status: str | None, limit: int, after: str | N
     if not page["data"] and output.stdout().is_terminal:
         output.say("No jobs.")
         return
-    output.table(
-        ("id", "status", "model", "submitted", "took", "tokens", "cost", "provider"), list(map(_row, page["data"]))
-    )
+    headings = ("id", "status", "model", "submitted", "took", "tokens", "cost", "provider")
+    output.table(headings, list(map(_row, page["data"])), spare=("took", "cost", "submitted", "provider", "tokens"))
     if page["has_more"]:
         output.note(f"more: --after {page.get('next') or page['data'][-1]['id']}")
 

@@ -8,6 +8,7 @@ from starlette.responses import Response
 
 from api.http.problems import MEDIA_TYPE, TYPE
 from api.reference import provider_examples
+from api.reference.details import detail_of
 from api.reference.provider_schemas import CostTable, ProviderHealthList, ProviderList
 from api.reference.schemas import (
     DeadLetterPage,
@@ -76,7 +77,7 @@ def problems(*kinds: type[ServiceError]) -> dict[int, Document]:
 
 def _example(kind: type[ServiceError]) -> Document:
     example: Document = {"type": TYPE + kind.code, "title": kind.title, "status": kind.status,
-                         "detail": "what was expected, and what was found",
+                         "detail": detail_of(kind),
                          "instance": "urn:ai-provider:request:req_5f3c1a9be07d42668f10c2aa", "code": kind.code}  # fmt: skip
     return {**example, "errors": [_FAULT]} if kind is error_core.ValidationFailed else example
 

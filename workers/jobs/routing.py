@@ -125,4 +125,4 @@ def _usable(settings: Settings) -> list[str]:
 def _listed(settings: Settings) -> Iterable[str]:
     patterns = [pattern for provider in settings.in_use().values() for pattern in provider.models]
     spelled = [f"{name}/…" for name in settings.in_use()]
-    return (*_usable(settings)[:MAX_LISTED], *patterns[:MAX_LISTED], *spelled[:MAX_LISTED])
+    return (*_usable(settings)[:MAX_LISTED], *dict.fromkeys(patterns[:MAX_LISTED]), *spelled[:MAX_LISTED])
