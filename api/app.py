@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
-from fastapi import FastAPI
+from fastapi import Depends, FastAPI
 from redis.asyncio import Redis
 
 from api.admission import Admission
@@ -14,6 +14,7 @@ from api.events import RecentEvents
 from api.front import SOCKET_TIMEOUT_S, STORE_S, FrontDoor
 from api.http import problems
 from api.http.middleware import Tracing
+from api.http.queries import only_known
 from api.keys.auth import is_loopback
 from api.keys.keys import KeyStore
 from api.reference import docs, openapi
@@ -83,7 +84,7 @@ def create_app(
     problems.install(app, errors)
     parts = (completion, jobs, job_events, dead, webhooks, deliveries, infrastructure, fleet, providers, health, docs)
     for part in parts:
-        app.include_router(part.router)
+        app.include_router(part.router, dependencies=[Depends(only_known)])
     openapi.install(app)
     return app
 

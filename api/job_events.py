@@ -14,7 +14,7 @@ from api.http import sse
 from api.views import job_json
 from api.waiting import Waiters
 from infrastructure.core.error_core import StoreError
-from workers.jobs.models import Happened, Job, rfc3339
+from workers.jobs.models import Happened, Job, What, rfc3339
 
 History = tuple[Job, tuple[Happened, ...]]
 RETRY_MS = 1_000, 3_000  # drawn for each stream: all readers of a front door that stops must not come back at once
@@ -50,7 +50,7 @@ class JobEvents:
                 job, happened = found
                 after = starting_point(after, happened)
                 if news := [one for one in happened if one.number > after]:
-                    await writer.write(*(_event(job, one) for one in news))
+                    await writer.write(*(_event(job, one, last=one is happened[-1]) for one in news))
                     after = news[-1].number
                 if job.status.terminal:
                     return
@@ -65,7 +65,7 @@ def starting_point(after: int, happened: tuple[Happened, ...]) -> int:
     return after if happened and after <= happened[-1].number else 0
 
 
-def _event(job: Job, one: Happened) -> bytes:
+def _event(job: Job, one: Happened, *, last: bool) -> bytes:
     told: dict[str, object] = {
         "job_id": job.id,
         "status": one.what.status.value,
@@ -74,6 +74,8 @@ def _event(job: Job, one: Happened) -> bytes:
     }
     if one.until_ms is not None:
         told["until"] = rfc3339(one.until_ms)
+    if last and one.what is What.PUT_BACK and job.waits is not None and job.waits.reason:
+        told["reason"] = job.waits.reason  # of those before it nobody keeps it
     if one.what.status.terminal:
         told["job"] = job_json(job)
     return sse.event(orjson.dumps(told), name=f"job.{one.what.value}", number=one.number)

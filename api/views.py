@@ -7,7 +7,7 @@ from typing import Any
 import orjson
 from starlette.responses import Response
 
-from workers.jobs.models import Attempt, DeadLetter, Job, rfc3339
+from workers.jobs.models import Attempt, DeadLetter, Job, Waits, rfc3339
 
 
 def job_json(job: Job, *, brief: bool = False) -> dict[str, Any]:
@@ -30,10 +30,18 @@ def job_json(job: Job, *, brief: bool = False) -> dict[str, Any]:
         "attempts": [_attempt(attempt) for attempt in job.attempts],
         "metadata": job.metadata,
         "retry_of": job.retry_of,
+        "waits": waits_json(job.waits),
     }
     if brief:
         del shown["result"]
     return shown
+
+
+def waits_json(waits: Waits | None) -> dict[str, Any] | None:
+    """Return what a job waits for, None for one that does not."""
+    if waits is None:
+        return None
+    return {"for": "provider", "reason": waits.reason, "until": rfc3339(waits.until_ms)}
 
 
 def dead_letter_json(letter: DeadLetter) -> dict[str, Any]:

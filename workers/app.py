@@ -6,6 +6,7 @@ before it is known to be needed: beat and Flower never load what makes calls.
 
 from __future__ import annotations
 
+import logging
 import os
 import resource
 import signal
@@ -116,6 +117,8 @@ def run_flower(config: CoreConfig) -> int:
     signs = shown(config.settings, "flower", url=http_url(flower.host, flower.port))
     showing = PeriodicCallback(signs.show, 1_000)
     showing.start()
+    # It asks workers at its start, before they can answer, and warns of each question; it asks again by itself.
+    logging.getLogger("flower.inspector").setLevel(logging.ERROR)
     with following(config), observed(config.settings, kind="flower"):
         app.start(["flower", f"--address={flower.host}", f"--port={flower.port}"])
     signs.remove()

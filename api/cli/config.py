@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from urllib.parse import urlsplit
 
 from api.cli import output
@@ -16,6 +16,8 @@ from infrastructure.core.config_core.trees import leaves, schema
 from infrastructure.core.config_core.whole import marked
 
 DEFAULT = "default"
+MOST_LISTED = 15
+SANDBOX_ACCOUNTS = ("sandbox", "sandbox-anthropic")
 
 
 def check() -> None:
@@ -58,12 +60,33 @@ def explain(key: str, *, as_json: bool) -> None:
     if found is None:
         known = _known(loaded)
         if inner := [one for one in known if one.startswith(f"{key}.")]:
-            raise CommandFailed(f"{key}: a section; its settings are {', '.join(inner)}")
-        raise CommandFailed(f"{key}: no such setting{did_you_mean(key, known)}")
+            raise CommandFailed(f"{key}: a section; its settings are {', '.join(_parts(key, inner))}")
+        raise CommandFailed(
+            f"{key}: {_missing_provider(key, loaded.settings) or f'no such setting{did_you_mean(key, known)}'}"
+        )
     if as_json:
         output.dump(found.as_json())
     else:
         _write(found)
+
+
+def _parts(section: str, inner: Sequence[str]) -> list[str]:
+    """Return a section's settings; of a long list the sections in it, each as `name.…`."""
+    if len(inner) <= MOST_LISTED:
+        return list(inner)
+    depth = section.count(".") + 2
+    heads = {".".join(one.split(".")[:depth]): one.count(".") >= depth for one in inner}
+    return [f"{head}.…" if deeper else head for head, deeper in heads.items()]
+
+
+def _missing_provider(key: str, settings: Settings) -> str | None:
+    """Say that there is no provider of this name; None where the key is about something else."""
+    section, _, name = key.partition(".")
+    name = name.partition(".")[0]
+    if section != "providers" or not name or name in {*settings.providers, "enabled"}:
+        return None
+    made = "; `ai-provider up` makes it where the sandbox answers (sandbox.mode)" if name in SANDBOX_ACCOUNTS else ""
+    return f"no provider {name} is configured{made}; there are {', '.join(settings.providers)}{did_you_mean(name, settings.providers)}"
 
 
 def write_schema() -> None:

@@ -152,7 +152,9 @@ def _introduce(settings: Settings, model: str, count: int, *, redis_url: str | N
     if first.provider.startswith("sandbox"):
         why = why_sandbox(settings)
         because = f"{why[0].upper()}{why[1:]}"
-        output.say(f"{because}: the sandbox answers {count} questions. Its answers are made up and cost nothing.")
+        output.say(
+            f"{because}: the sandbox answers {count} questions. Its answers are made up; costs are those of an invented price list, nothing is charged."
+        )
         return
     output.say(
         f"{first.provider}/{first.model} answers {count} questions. This is a real provider: it costs real money."

@@ -83,8 +83,8 @@ def _figures(tally: Tally) -> list[tuple[str, str]]:
         *figures,
         ("in flight", str(tally.in_flight)),
         ("tokens", f"{tally.tokens:,}"),
-        ("cost", f"${tally.cost_usd:.4f}"),
-        ("from cache", str(tally.from_cache)),
+        ("cost", output.usd(round(tally.cost_usd, 6)) + (" by its price list" if _all_sandbox(tally) else "")),
+        ("from cache or shared", str(tally.hits + tally.joined)),
         ("s", f"{tally.elapsed_s:.1f}"),
         ("jobs/s", f"{tally.per_s:.1f}"),
     ]
@@ -139,7 +139,7 @@ def _summary(tally: Tally) -> list[tuple[str, str]]:
         ("In line", f"{_percentiles(tally.line_s)} from submit to claim (a worker takes seconds to load, once)"),
         ("Tokens", f"{tally.tokens:,}"),
         ("Cost", f"{output.usd(round(tally.cost_usd, 6))}{free}{unknown}"),
-        ("Cache", f"{tally.from_cache} answers"),
+        ("Cache", f"{tally.hits} answers from it, {tally.joined} shared with an equal question that was under way"),
         ("Providers", providers),
         ("Elapsed", f"{tally.elapsed_s:.1f} s, {tally.per_s:.1f} jobs/s"),
     ]

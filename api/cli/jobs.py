@@ -19,9 +19,8 @@ def list_jobs(*, url: str | None, status: str | None, limit: int, after: str | N
     if not page["data"] and output.stdout().is_terminal:
         output.say("No jobs.")
         return
-    output.table(
-        ("id", "status", "model", "submitted", "took", "tokens", "cost", "provider"), list(map(_row, page["data"]))
-    )
+    headings = ("id", "status", "model", "submitted", "took", "tokens", "cost", "provider")
+    output.table(headings, list(map(_row, page["data"])), spare=("took", "cost", "submitted", "provider", "tokens"))
     if page["has_more"]:
         output.note(f"more: --after {page.get('next') or page['data'][-1]['id']}")
 
@@ -74,11 +73,18 @@ def _facts(job: Job) -> list[tuple[str, str]]:
         ("took", f"{took_s(job):.2f} s" if job["finished_at"] else ""),
         ("tokens", str(usage.get("total_tokens", ""))),
         ("cost", output.usd(job["cost_usd"]) if job["finished_at"] else ""),
+        ("waits", _waits(job)),
         ("cache", _cache(job)),
         ("error", f"{error.get('code')}: {error.get('message')}" if error else ""),
         ("metadata", " ".join(f"{key}={value}" for key, value in (job.get("metadata") or {}).items())),
         *[(f"attempt {place}", _attempt(one)) for place, one in enumerate(job.get("attempts") or (), 1)],
     ]
+
+
+def _waits(job: Job) -> str:
+    """Return why a queued job is not run now."""
+    waits = job.get("waits") or {}
+    return f"until {waits['until']} for a provider: {waits['reason'] or 'not told'}" if waits else ""
 
 
 def _cache(job: Job) -> str:
@@ -95,7 +101,7 @@ def _attempt(attempt: dict[str, Any]) -> str:
     status = f" ({attempt['status']})" if attempt["status"] not in {None, 200} else ""
     said = [f"{attempt['provider']}/{attempt['model']} {attempt['outcome']}{status} in {attempt['latency_ms']:.0f} ms"]
     if attempt["cost_usd"] != 0:
-        said.append(output.usd(attempt["cost_usd"]))
+        said.append("cost unknown" if attempt["cost_usd"] is None else output.usd(attempt["cost_usd"]))
     if attempt.get("score") is not None:
         said.append(f"score {attempt['score']:.5f}")
     if attempt.get("breaker") not in {None, "closed"}:

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import typer
+from typer.core import TyperGroup
 
 from api.cli.errors import EXIT_CONFIG, EXIT_FAILURE, EXIT_INTERRUPTED, CommandFailed
 from api.cli.options import STYLE, Json, Url
@@ -130,8 +131,16 @@ def submit(
     raise typer.Exit(command.run(wanted))
 
 
+class _Jobs(TyperGroup):
+    """Its commands; a job's id in the place of one shows that job."""
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """Read `jobs job_…` as `jobs show job_…`."""
+        return super().resolve_command(ctx, ["show", *args] if args[0].startswith("job_") else args)
+
+
 jobs = typer.Typer(
-    help="List, show, watch, cancel and retry jobs.", invoke_without_command=True, rich_markup_mode=STYLE
+    cls=_Jobs, help="List, show, watch, cancel and retry jobs.", invoke_without_command=True, rich_markup_mode=STYLE
 )
 app.add_typer(jobs, name="jobs")
 
@@ -275,7 +284,10 @@ app.add_typer(webhooks, name="webhooks")
 @app.command()
 def providers(
     *,
-    cost: Annotated[bool, typer.Option("--cost", help="What their calls cost, by model.")] = False,
+    cost: Annotated[bool, typer.Option("--cost", help="What their calls cost.")] = False,
+    by: Annotated[
+        Literal["tenant", "provider", "model", "day"], typer.Option(help="With --cost: a row for each.")
+    ] = "model",
     days: Annotated[int, typer.Option(min=1, max=90, help="With --cost: so many days, today included.")] = 1,
     url: Url = None,
     as_json: Json = False,
@@ -284,7 +296,7 @@ def providers(
     from api.cli import providers as command
 
     if cost:
-        command.show_costs(url=url, days=days, as_json=as_json)
+        command.show_costs(url=url, days=days, by=by, as_json=as_json)
     else:
         command.show(url=url, as_json=as_json)
 

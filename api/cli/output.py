@@ -20,6 +20,8 @@ from rich.text import Text
 COLOURS = ("cyan", "green", "magenta", "blue", "yellow", "bright_cyan", "bright_green", "bright_magenta")
 STYLES = {"completed": "green", "failed": "red", "expired": "red", "cancelled": "yellow", "in_progress": "cyan"}
 NAME_WIDTH = 8
+SMALLEST_USD = 0.000001
+COLUMN_GAP = 2
 # What makes a terminal do something, or shows text in another order; answers and errors come from outside.
 _ACTING = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 
@@ -69,19 +71,39 @@ def dump(value: Any) -> None:
     sys.stdout.write(_ACTING.sub(lambda found: f"\\u{ord(found[0]):04x}", text) + "\n")
 
 
-def table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Write rows: as a table on a terminal, else as lines of tab-separated fields without headings."""
+def table(
+    headings: Sequence[str], rows: Sequence[Sequence[str]], *, titled: bool = False, spare: Sequence[str] = ()
+) -> None:
+    """Write rows: as a table on a terminal, else as lines of tab-separated fields, with headings where `titled`.
+
+    Of the columns `spare` a terminal that is too narrow for all gets fewer, the first of them last.
+    """
     console = stdout()
     if not console.is_terminal:
-        for row in rows:
+        for row in [headings, *rows] if titled else rows:
             sys.stdout.write("\t".join(harmless(" ".join(cell.split())) for cell in row) + "\n")
         return
-    drawn = Table(box=None, header_style="bold", pad_edge=False, padding=(0, 2))
+    headings, rows = _fitting(headings, rows, list(spare), within=console.width)
+    drawn = Table(box=None, header_style="bold", pad_edge=False, padding=(0, COLUMN_GAP, 0, 0))
     for heading in headings:
         drawn.add_column(heading, overflow="fold", no_wrap=heading == "id")
     for row in rows:
         drawn.add_row(*(Text(harmless(cell), style=STYLES.get(cell, "")) for cell in row))
     console.print(drawn)
+
+
+def _fitting(
+    headings: Sequence[str], rows: Sequence[Sequence[str]], spare: list[str], *, within: int
+) -> tuple[Sequence[str], Sequence[Sequence[str]]]:
+    """Return a table without as many of the columns `spare` as it takes to fit, the last of them first."""
+    while spare:
+        widths = [max(map(len, column)) for column in zip(headings, *rows, strict=True)]
+        if sum(widths) + COLUMN_GAP * (len(widths) - 1) <= within:
+            break
+        kept = [place for place, name in enumerate(headings) if name != spare[-1]]
+        spare = spare[:-1]
+        headings, rows = [headings[place] for place in kept], [[row[place] for place in kept] for row in rows]
+    return headings, rows
 
 
 def fields(pairs: Sequence[tuple[str, str]]) -> None:
@@ -104,10 +126,12 @@ def age(stamp: str | None) -> str:
 
 
 def usd(cost: float | None) -> str:
-    """Return a cost with the digits that it needs; an unknown one is said to be unknown."""
+    """Return a cost, below a dollar always with six digits, so that columns of them align; an unknown one is said to be."""
     if cost is None:
-        return "cost unknown"
-    return f"${cost:.2f}" if cost >= 1 or cost == 0 else f"${cost:.6f}".rstrip("0")
+        return "unknown"
+    if cost >= 1 or cost == 0:
+        return f"${cost:,.2f}"
+    return f"${cost:.6f}" if cost >= SMALLEST_USD else f"under ${SMALLEST_USD:f}"
 
 
 def command_name() -> str:

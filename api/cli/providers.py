@@ -14,8 +14,9 @@ Row = dict[str, Any]
 LEAST_NAME, MODEL_MOST = 8, 40
 INDENT = GAP = "  "
 HEADINGS = ("model", "score", "breaker", "in flight", "success", "latency", "$/M in, out")
-COST_HEADINGS = ("model", "calls", "failed", "tokens in", "out", "cost", "saved")
-PIPED = ("provider", "model", "health", "breaker", "score", "in flight", "success", "latency", "price", "last error", "next try")  # fmt: skip
+COST_HEADINGS = ("calls", "failed", "tokens in", "out", "cost", "saved")
+PIPED = ("provider", "health", "priority", *HEADINGS, "throttled", "next try", "window calls", "window failed", "price part",
+         "waiting part", "throttle part", "success part", "requests/min", "tokens/min", "last error")  # fmt: skip
 STYLES = {"healthy": "green", "degraded": "yellow", "down": "red", "refused": "red", "unknown": "dim"}
 
 
@@ -33,25 +34,29 @@ def show(*, url: str | None, as_json: bool) -> None:
     elif output.stdout().is_terminal:
         _draw(page["data"])
     else:
-        output.table(PIPED, [row for one in page["data"] for row in _piped(one)])
+        output.table(PIPED, [row for one in page["data"] for row in _piped(one)], titled=True)
 
 
-def show_costs(*, url: str | None, days: int, as_json: bool) -> None:
-    """Write what calls cost by model, with totals."""
+def show_costs(*, url: str | None, days: int, by: str, as_json: bool) -> None:
+    """Write what calls cost by tenant, provider, model or day, with totals."""
     with Client.from_options(url) as client:
-        table = client.costs(days=days, by="model")
+        table = client.costs(days=days, by=by)
     if as_json:
         output.dump(table)
         return
-    rows = [(row["model"], *_cost_cells(row)) for row in sorted(table["data"], key=_by_cost)]
+    found = (
+        table["data"] if by == "day" else sorted(table["data"], key=lambda row: (-(row["cost_usd"] or 0.0), row[by]))
+    )
+    rows = [(row[by], *_cost_cells(row)) for row in found]
+    headings = (by, *COST_HEADINGS)
     rows.append(("total", *_cost_cells(table["totals"])))
     if (table.get("probes") or {}).get("calls"):
         rows.append(("health probes", *_cost_cells(table["probes"])))
     if not output.stdout().is_terminal:
-        output.table(COST_HEADINGS, rows)
+        output.table(headings, rows, titled=True)
         return
-    console, widths = output.stdout(), _widths(COST_HEADINGS, rows, within=output.stdout().width)
-    console.print(Text(_line(COST_HEADINGS, widths), style="bold"), soft_wrap=True)
+    console, widths = output.stdout(), _widths(headings, rows, within=output.stdout().width)
+    console.print(Text(_line(headings, widths), style="bold"), soft_wrap=True)
     for row in rows:
         console.print(Text(_line(row, widths), style="bold" if row[0] == "total" else ""), soft_wrap=True)
     if unknown := _unknown(table["totals"]):
@@ -69,13 +74,17 @@ def _unknown(row: Row) -> str:
 def _draw(providers: Sequence[Row]) -> None:
     console = output.stdout()
     used = [one for one in providers if one["in_use"]]
-    cells = {id(model): _cells(model) for one in used for model in one["models"]}
+    cells = {id(model): _cells(one, model) for one in used for model in one["models"]}
     widths = _widths(HEADINGS, list(cells.values()), within=console.width - len(INDENT))
     console.print(Text(INDENT + _line(HEADINGS, widths), style="bold"), soft_wrap=True)
     for one in used:
         console.print(_title(one), soft_wrap=True)
         for model in one["models"]:
-            _draw_model(model, _line(cells[id(model)], widths))
+            _draw_model(one, model, _line(cells[id(model)], widths))
+        if one.get("models_left_out"):
+            console.print(
+                Text(f"{INDENT}and {one['models_left_out']} more that callers named", style="dim"), soft_wrap=True
+            )
     for one in providers:
         if not one["in_use"]:
             console.print(Text(f"{one['name']}  {one['unused_because']}", style="dim"), soft_wrap=True)
@@ -83,16 +92,38 @@ def _draw(providers: Sequence[Row]) -> None:
         output.note("No provider is in use.")
 
 
-def _draw_model(model: Row, line: str) -> None:
-    console, error = output.stdout(), _last_error(model)
-    wide = len(INDENT + line + GAP + error) <= console.width
+def _draw_model(one: Row, model: Row, line: str) -> None:
+    console = output.stdout()
     style = "" if model["breaker"] == "closed" == model["account"] else "red"
-    text = Text(INDENT).append(line, style=style)
-    if error and wide:
-        text.append(f"  {error}", style="dim")
-    console.print(text, soft_wrap=True)
-    if error and not wide:
-        console.print(Text(f"    last error {error}", style="dim"), soft_wrap=True)
+    console.print(Text(INDENT).append(line, style=style), soft_wrap=True)
+    for more in _packed(_more(one, model), within=console.width - 2 * len(INDENT)):
+        console.print(Text(2 * INDENT + more, style="dim"), soft_wrap=True)
+
+
+def _more(one: Row, model: Row) -> list[str]:
+    """Return what does not fit a column: the window, the parts of the score, limits, the last error."""
+    window, parts, rates = model["window"], model["score_parts"], _rates(one, model)
+    said = [f"last 30 s: {window['calls']} calls, {window['failures']} failed"] if window["calls"] else []
+    if model["success"] is not None:
+        said.append(
+            f"score: ({_usd(parts['price_usd'])} price + {_usd(parts['waiting_usd'])} waiting)"
+            f" x {1 + parts['throttle']:.2f} / {parts['success']:.3f}"
+        )
+    said += [
+        f"{figure} {unit}" for figure, unit in zip(rates, ("requests/min", "tokens/min"), strict=True) if figure != "-"
+    ]
+    return said + ([f"last error {error}"] if (error := _last_error(model)) else [])
+
+
+def _packed(said: Sequence[str], *, within: int) -> list[str]:
+    """Return the texts in as few lines as they take."""
+    lines: list[str] = []
+    for text in said:
+        if lines and len(lines[-1]) + len("; ") + len(text) <= within:
+            lines[-1] += f"; {text}"
+        else:
+            lines.append(text)
+    return lines
 
 
 def _title(one: Row) -> Text:
@@ -108,7 +139,7 @@ def _title(one: Row) -> Text:
     return text
 
 
-def _cells(model: Row) -> tuple[str, ...]:
+def _cells(one: Row, model: Row) -> tuple[str, ...]:
     state = model["breaker"] if model["breaker"] != "closed" else model["account"]
     breaker = _breaker(state, model["next_probe_s"])
     if state == "closed" and model["throttled_s"]:
@@ -117,7 +148,7 @@ def _cells(model: Row) -> tuple[str, ...]:
         model["model"],
         _usd(model["score"]),
         breaker,
-        str(model["in_flight"]),
+        _in_flight(one, model),
         _share(model["success"]),
         _latency(model["latency_ms"]),
         _price(model["price"]),
@@ -127,16 +158,35 @@ def _cells(model: Row) -> tuple[str, ...]:
 def _piped(one: Row) -> list[tuple[str, ...]]:
     if not one["in_use"] or not one["models"]:
         state = one["unused_because"] or one["health"]["status"]
-        return [(one["name"], "-", state, *["-"] * (len(PIPED) - 3))]
+        return [(one["name"], state, str(one["priority"]), *["-"] * (len(PIPED) - 3))]
     return [_piped_model(one, model) for model in one["models"]]
 
 
+def _in_flight(one: Row, model: Row) -> str:
+    """Return the calls in flight, and of how many where a limit is known: the account's, or what it was found to stand."""
+    limits = [one["limits"]["concurrency"], model["learnt_limits"]["concurrency"]]
+    least = min((limit for limit in limits if limit is not None), default=None)
+    return f"{model['in_flight']}" if least is None else f"{model['in_flight']}/{int(least)}"
+
+
+def _rates(one: Row, model: Row) -> tuple[str, str]:
+    """Return the limits of requests and tokens a minute in force: the configured, or what the provider told."""
+    names = ("requests_per_minute", "tokens_per_minute")
+    limits = ([one["limits"][name], model["learnt_limits"][name]] for name in names)
+    requests, tokens = (min((limit for limit in both if limit is not None), default=None) for both in limits)
+    return "-" if requests is None else f"{requests:,}", "-" if tokens is None else f"{tokens:,}"
+
+
 def _piped_model(one: Row, model: Row) -> tuple[str, ...]:
-    _, score, _, in_flight, success, latency, price = _cells(model)
+    name, score, _, *others = _cells(one, model)
     state = model["breaker"] if model["breaker"] != "closed" else model["account"]
     due = "-" if model["next_probe_s"] is None else _span(model["next_probe_s"])
-    named = (one["name"], model["model"], one["health"]["status"], state)
-    return (*named, score, in_flight, success, latency, price, _last_error(model) or "-", due)
+    throttled = _span(model["throttled_s"]) if model["throttled_s"] else "-"
+    window, parts = model["window"], model["score_parts"]
+    figures = (str(window["calls"]), str(window["failures"]), _usd(parts["price_usd"]), _usd(parts["waiting_usd"]),
+               f"{parts['throttle']:.4f}", f"{parts['success']:.4f}")  # fmt: skip
+    named = (one["name"], one["health"]["status"], str(one["priority"]), name, score, state, *others)
+    return (*named, throttled, due, *figures, *_rates(one, model), _last_error(model) or "-")
 
 
 def _widths(headings: Sequence[str], rows: Sequence[Sequence[str]], *, within: int) -> list[int]:
@@ -210,7 +260,3 @@ def _cost(row: Row) -> str:
         return "unknown"
     unknown = row["unpriced"] + row["maybe_billed"]
     return output.usd(row["cost_usd"]) + (f" + {unknown:,} ?" if unknown else "")
-
-
-def _by_cost(row: Row) -> tuple[float, str]:
-    return -(row["cost_usd"] or 0.0), row["model"]

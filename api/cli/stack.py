@@ -99,7 +99,7 @@ class Stack:
             self.redis_url = await asyncio.to_thread(self._find_redis)
             await self._check_door()
             if sandbox_wanted(self.settings):
-                self.sandbox_url = self.settings.sandbox.url or http_url("127.0.0.1", reach.free_port())
+                self.sandbox_url = self.settings.sandbox.url or http_url("127.0.0.1", sandbox_port(self.settings))
             supervisor = Supervisor(environment=self._environment(), say=self._say, hung_s=self.settings.service.hung_s)
             self._supervisor = await undo.enter_async_context(supervisor)
             undo.push_async_callback(self._stop_scaling)
@@ -236,6 +236,18 @@ class Stack:
 def embedded_redis(settings: Settings) -> EmbeddedRedis:
     """Return the embedded server of this configuration; nothing is started yet."""
     return EmbeddedRedis(data_dir(settings) / "redis", settings.redis.server)
+
+
+def sandbox_port(settings: Settings) -> int:
+    """Return the port that the sandbox is to listen on: the configured one, else any that is free.
+
+    Raises:
+        CommandFailed: another program has the configured one.
+    """
+    port = settings.sandbox.port
+    if port and not reach.is_free("127.0.0.1", port):
+        raise CommandFailed(f"port {port} of 127.0.0.1 is taken; sandbox.port has to be another one, or 0 for any")
+    return port or reach.free_port()
 
 
 def _sandbox(url: str) -> Spec:

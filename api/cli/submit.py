@@ -77,7 +77,7 @@ def facts(job: Job) -> str:
         job["id"],
         f"{last['provider']}/{last['model']}" if last.get("provider") else job["model"],
         f"{tokens} tokens" if tokens is not None else "",
-        output.usd(job.get("cost_usd")),
+        "cost unknown" if job.get("cost_usd") is None else output.usd(job["cost_usd"]),
         f"{took_s(job):.2f} s",
         f"cache {job['cache']}" if job.get("cache") in {"hit", "joined"} else "",
     ]

@@ -24,7 +24,8 @@ class Tally:
     tokens: int = 0
     cost_usd: float = 0.0
     unknown_costs: int = 0
-    from_cache: int = 0
+    hits: int = 0
+    joined: int = 0
     earlier: int = 0
     earlier_done: int = 0
     earlier_failed: int = 0
@@ -72,7 +73,8 @@ class Tally:
         self.tokens += (job.get("usage") or {}).get("total_tokens") or 0
         self.cost_usd += job["cost_usd"] or 0.0
         self.unknown_costs += job["cost_usd"] is None
-        self.from_cache += job.get("cache") in {"hit", "joined"}
+        self.hits += job.get("cache") == "hit"
+        self.joined += job.get("cache") == "joined"
         if job.get("attempts"):
             self.providers[job["attempts"][-1]["provider"]] += 1
 

@@ -117,7 +117,7 @@ def providers_line(settings: Settings) -> str:
     if not names:
         return "none: set OPENAI_API_KEY, ANTHROPIC_API_KEY, GOOGLE_API_KEY or DEEPSEEK_API_KEY"
     if all(name.startswith("sandbox") for name in names):
-        return "sandbox (answers are made up and cost nothing; OPENAI_API_KEY and the like switch to real ones)"
+        return "sandbox (answers are made up, nothing is charged; OPENAI_API_KEY and the like switch to real ones)"
     return ", ".join(names)
 
 

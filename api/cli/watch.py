@@ -41,4 +41,5 @@ def _line(event: Event) -> str:
     data = event.data
     delivery = f" delivery {data['delivery']}" if data.get("delivery") else ""
     until = f" until {data['until']}" if data.get("until") else ""
-    return f"{data['at']} {event.name.removeprefix('job.')}{delivery}{until}"
+    why = f": {data['reason']}" if data.get("reason") else ""
+    return f"{data['at']} {event.name.removeprefix('job.')}{delivery}{until}{why}"

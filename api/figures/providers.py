@@ -12,11 +12,14 @@ from workers.jobs.gate.models import TargetState
 from workers.jobs.gate.score import expected_cost
 from workers.jobs.health import Health, Standing
 from workers.jobs.prices import Key, TokenPrice
+from workers.jobs.routing import why_unused as why
 
 TYPICAL_TOKENS = (1_000, 256)
 """Prompt and answer of the call that scores are compared for; a job's own are for its own tokens."""
 MILLION = 1_000_000
 DIGITS = 9
+MOST_CALLED = 50
+"""Models of a provider that are shown beyond the configured ones: their names may come from callers."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,7 +37,9 @@ def provider_json(name: str, settings: Settings, known: Known) -> dict[str, Any]
     provider = settings.providers[name]
     limits, account = provider.limits, known.accounts.get(name, AccountState())
     states = {state.model: state for state in known.states if state.provider == name}
-    models = list(dict.fromkeys([*_configured(name, settings), *sorted(states)]))
+    configured = _configured(name, settings)
+    called = sorted(states.keys() - set(configured), key=lambda model: (-states[model].calls, model))
+    models = list(dict.fromkeys([*configured, *sorted(called[:MOST_CALLED])]))
     return {
         "name": name,
         "kind": provider.kind.value,
@@ -54,6 +59,7 @@ def provider_json(name: str, settings: Settings, known: Known) -> dict[str, Any]
             "opened_ago_s": _seconds(account.opened_ago_ms),
             "next_probe_s": _seconds(account.next_probe_ms),
         },
+        "models_left_out": max(0, len(called) - MOST_CALLED),
         "models": [_model_json(name, model, states.get(model), settings, known) for model in models],
     }
 
@@ -80,14 +86,10 @@ def is_fresh(health: Health, settings: Settings) -> bool:
 
 def why_unused(name: str, settings: Settings) -> str | None:
     """Return why a provider is not in use, None where it is."""
-    provider = settings.providers[name]
     if name in settings.in_use():
         return None
-    if name not in settings.enabled:
-        return "not in providers.enabled"
-    if provider.needs_key:
-        return f"no key: set {name.upper().replace('-', '_')}_API_KEY"
-    return "no base_url"
+    said = why(settings, name)
+    return f"no key: {said}" if said.startswith("set ") else said
 
 
 def _model_json(name: str, model: str, state: TargetState | None, settings: Settings, known: Known) -> dict[str, Any]:

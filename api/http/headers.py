@@ -35,6 +35,25 @@ def preferred_wait(headers: Headers, *, limit_s: float) -> int | None:
     return None
 
 
+def asked_wait(headers: Headers, query: str | None, *, limit_s: float) -> int | None:
+    """Return the seconds to wait that `Prefer: wait=N` or `?wait=N` asks for; of both the smaller, of neither None.
+
+    Raises:
+        ValidationFailed: one of them is no whole number of seconds, or more than `limit_s`.
+    """
+    waits = (
+        preferred_wait(headers, limit_s=limit_s),
+        None if query is None else seconds(query, field="wait", limit_s=limit_s),
+    )
+    return min((wait for wait in waits if wait is not None), default=None)
+
+
+def preference_applied(headers: Headers, wait_s: int | None) -> dict[str, str]:
+    """Return the header that tells what became of a preference, where one was expressed."""
+    said = any(name == b"prefer" for name, _ in headers)
+    return {"Preference-Applied": f"wait={wait_s}"} if said and wait_s is not None else {}
+
+
 def seconds(text: str, *, field: str, limit_s: float) -> int:
     """Return a whole number of seconds, 0 to `limit_s`.
 
@@ -49,15 +68,25 @@ def seconds(text: str, *, field: str, limit_s: float) -> int:
 
 
 def cache_mode(headers: Headers) -> Literal["refresh", "off"] | None:
-    """Return what `Cache-Control` (RFC 9111) asks of the answer cache: `no-store` is off, `no-cache` refresh.
+    """Return what `Cache-Control` (RFC 9111) asks of the answer cache: `no-store` is off, `no-cache` or `max-age=0` refresh.
 
-    None where it says neither; its other directives are for caches of HTTP.
+    None where it says none of these; its other directives are for caches of HTTP.
+
+    Raises:
+        ValidationFailed: it says `only-if-cached`; a job cannot be kept from being run.
     """
     values = (value.decode("latin-1").lower() for name, value in headers if name == b"cache-control")
-    said = {directive.partition("=")[0].strip() for value in values for directive in value.split(",")}
-    if "no-store" in said:
+    said = {_directive(one) for value in values for one in value.split(",")}
+    if ("only-if-cached", "") in said:
+        raise field_error("Cache-Control", "expected no only-if-cached: a job is run where the cache has no answer")
+    if "no-store" in {name for name, _ in said}:
         return "off"
-    return "refresh" if "no-cache" in said else None
+    return "refresh" if "no-cache" in {name for name, _ in said} or ("max-age", "0") in said else None
+
+
+def _directive(text: str) -> tuple[str, str]:
+    name, _, value = text.partition("=")
+    return name.strip(), value.strip(' \t"')
 
 
 def idempotency_key(headers: Headers) -> str | None:

@@ -36,6 +36,7 @@ MEDIA_TYPE = "application/problem+json"
 TYPE = PROBLEM_TYPE
 MAX_SHOWN = 60
 _FIGURE = re.compile(r"-?\d{1,20}(?:\.\d{1,20})?")
+_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE"})
 _BY_STATUS: dict[int, tuple[type[RequestError], str]] = {
     404: (NotFound, "there is nothing at this path"),
     405: (MethodNotAllowed, "expected one of the methods in Allow"),
@@ -47,7 +48,7 @@ def install(app: FastAPI, errors: ErrorHandler) -> None:
 
     def answering(of: Callable[[Exception], ServiceError]) -> Callable[[Request, Exception], Awaitable[Response]]:
         async def on_error(request: Request, error: Exception) -> Response:  # a plain function would be run in a thread
-            told = of(error)
+            told = _wrong_method(error, request) or of(error)
             errors.handle(told, {"method": request.method, "route": getattr(request.scope.get("route"), "path", None)})
             response = render(told, trace_of(request.scope).request_id)
             if isinstance(error, HTTPException) and error.headers and "Allow" in error.headers:
@@ -95,6 +96,14 @@ def _of_http_exception(error: Exception) -> ServiceError:
     assert isinstance(error, HTTPException)  # noqa: S101  by its registration
     kind, message = _BY_STATUS.get(error.status_code, (RequestError, "the request cannot be served as it is"))
     return kind(message)
+
+
+def _wrong_method(error: Exception, request: Request) -> ServiceError | None:
+    allowed = error.headers.get("Allow") if isinstance(error, HTTPException) and error.headers else None
+    if not allowed or getattr(error, "status_code", 0) != HTTPStatus.METHOD_NOT_ALLOWED:
+        return None
+    got = request.method if request.method in _METHODS else "another"
+    return MethodNotAllowed(f"expected {' or '.join(allowed.split(', '))}, got {got}")
 
 
 def _of_validation_error(error: Exception) -> ServiceError:

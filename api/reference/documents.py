@@ -8,6 +8,7 @@ from starlette.responses import Response
 
 from api.http.problems import MEDIA_TYPE, TYPE
 from api.reference import provider_examples
+from api.reference.details import detail_of
 from api.reference.provider_schemas import CostTable, ProviderHealthList, ProviderList
 from api.reference.schemas import (
     DeadLetterPage,
@@ -36,7 +37,7 @@ QUEUED: Document = {
     "id": JOB_ID, "object": "job", "status": "queued", "model": "default",
     "created_at": "2026-01-05T12:00:00.000Z", "started_at": None, "finished_at": None,
     "result": None, "error": None, "usage": None, "cost_usd": None, "saved_usd": None, "saved_ms": None, "cache": None,
-    "attempts": [], "metadata": {"run": "42"}, "retry_of": None,
+    "attempts": [], "metadata": {"run": "42"}, "retry_of": None, "waits": None,
 }  # fmt: skip
 _USAGE = {"prompt_tokens": 14, "completion_tokens": 7, "total_tokens": 21}
 _MESSAGE = {"role": "assistant", "content": "The capital of France is Paris."}
@@ -52,8 +53,8 @@ COMPLETED = {
 SUMMARY = {name: value for name, value in COMPLETED.items() if name != "result"}
 _FAULT = {"field": "tempreature", "pointer": "#/tempreature", "message": "no such field; did you mean temperature?"}
 _HEADERS = {
-    "Cache-Control": "`no-cache`: a new answer, which others may then get; `no-store`: neither read nor keep. `cache.mode` in "
-    "the body wins.",
+    "Cache-Control": "`no-cache` or `max-age=0`: a new answer, which others may then get; `no-store`: neither read nor keep. "
+    "`cache.mode` in the body wins. `only-if-cached` is refused (422): a job is run where the cache has no answer.",
     "Idempotency-Key": "1 to 255 printable characters, bare or as a quoted string: the same key and body make one job. A "
     "repeat is answered with that job and `Idempotency-Replayed: true`, however full the queue is; the same key with another "
     "body is refused (422). A key is kept for 24 hours from the submit and at least as long as the job; a repeat after the "
@@ -76,7 +77,7 @@ def problems(*kinds: type[ServiceError]) -> dict[int, Document]:
 
 def _example(kind: type[ServiceError]) -> Document:
     example: Document = {"type": TYPE + kind.code, "title": kind.title, "status": kind.status,
-                         "detail": "what was expected, and what was found",
+                         "detail": detail_of(kind),
                          "instance": "urn:ai-provider:request:req_5f3c1a9be07d42668f10c2aa", "code": kind.code}  # fmt: skip
     return {**example, "errors": [_FAULT]} if kind is error_core.ValidationFailed else example
 
@@ -207,7 +208,7 @@ JOB_EVENTS: Document = {
     "response_class": Response,
     "responses": {
         200: {
-            "description": "`job.queued`, `job.in_progress`, `job.put_back` (with `until`), `job.rescued`, and at the end "
+            "description": "`job.queued`, `job.in_progress`, `job.put_back` (with `until` and, while it waits, `reason`), `job.rescued`, and at the end "
             "`job.completed`, `job.failed`, `job.cancelled` or `job.expired` with the whole `job`. A comment every 15 s.",
             "content": {"text/event-stream": {"schema": {"type": "string"}, "example": _EVENT_STREAM}},
         },

@@ -20,7 +20,8 @@ _MODEL = {
 PROVIDER: dict[str, Any] = {
     "name": "openai", "kind": "openai", "in_use": True, "unused_because": None, "priority": 1, "timeout_s": 120.0,
     "limits": {"requests_per_minute": None, "tokens_per_minute": None, "concurrency": None}, "health": HEALTH,
-    "account": {"breaker": "closed", "reason": None, "opened_ago_s": None, "next_probe_s": None}, "models": [_MODEL],
+    "account": {"breaker": "closed", "reason": None, "opened_ago_s": None, "next_probe_s": None}, "models_left_out": 0,
+    "models": [_MODEL],
 }  # fmt: skip
 COST_SUM: dict[str, Any] = {
     "calls": 1280, "failed": 13, "lost": 0, "unpriced": 2, "maybe_billed": 3, "prompt_tokens": 171520, "completion_tokens": 64000,

@@ -35,18 +35,18 @@ class ProviderHealthList(BaseModel):
 class LimitsView(BaseModel):
     """Limits for calls; null: none is known."""
 
-    requests_per_minute: int | None
-    tokens_per_minute: int | None
-    concurrency: float | None
+    requests_per_minute: int | None = Field(description="Calls begun in a minute.")
+    tokens_per_minute: int | None = Field(description="Prompt and answer together.")
+    concurrency: float | None = Field(description="Calls in flight, of the whole fleet.")
 
 
 class AccountView(BaseModel):
     """The breaker of a whole provider account."""
 
-    breaker: Breaker
-    reason: str | None
+    breaker: Breaker = Field(description="Opened by a wrong key or an empty purse, and by a failed health check.")
+    reason: str | None = Field(description="Class of the failure that opened it.")
     opened_ago_s: float | None
-    next_probe_s: float | None
+    next_probe_s: float | None = Field(description="Until one call may try again; null: closed.")
 
 
 class ScoreParts(BaseModel):
@@ -75,22 +75,24 @@ class PriceView(BaseModel):
 class ModelView(BaseModel):
     """A model of a provider: of the configuration, or called in the last hour."""
 
-    model: str
+    model: str = Field(description="As the provider calls it.")
     score: float = Field(description="Expected cost of one good answer in USD: the lower one is preferred.")
     score_parts: ScoreParts
-    breaker: Breaker
+    breaker: Breaker = Field(
+        description="Of this model at this provider: open after failures, half_open while one call tries."
+    )
     account: Breaker = Field(description="The account's breaker: both have to be closed for all to pass.")
-    reason: str | None
+    reason: str | None = Field(description="Class of the failure that opened the breaker.")
     opened_ago_s: float | None
     next_probe_s: float | None = Field(description="Until one call may try again; null: closed.")
     throttled_s: float = Field(description="For how long nobody calls, because of a 429.")
-    success: float | None
-    latency_ms: float | None
+    success: float | None = Field(description="Share of good answers, smoothed; null: not called in the last hour.")
+    latency_ms: float | None = Field(description="Of good answers, smoothed, quick to rise; null: not known.")
     window: WindowView
-    in_flight: int
-    learnt_limits: LimitsView
+    in_flight: int = Field(description="Calls under way, of the whole fleet.")
+    learnt_limits: LimitsView = Field(description="What its answers told of limits, and what it was found to stand.")
     price: PriceView | None = Field(description="Null: unknown.")
-    last_error: str | None
+    last_error: str | None = Field(description="Class of the last failure.")
     last_error_ago_s: float | None
     heard_ago_s: float | None = Field(description="Since it last answered well.")
 
@@ -98,15 +100,16 @@ class ModelView(BaseModel):
 class ProviderView(BaseModel):
     """A configured provider."""
 
-    name: str
-    kind: str
-    in_use: bool
+    name: str = Field(description="In the configuration; stands before the `/` of `provider/model`.")
+    kind: str = Field(description="Its wire format: openai, anthropic, google, deepseek.")
+    in_use: bool = Field(description="Enabled, and with a key where it needs one.")
     unused_because: str | None
-    priority: int
-    timeout_s: float
-    limits: LimitsView
+    priority: int = Field(description="Tier: all of a lower number are asked before any of a higher one.")
+    timeout_s: float = Field(description="Longest that a call may take.")
+    limits: LimitsView = Field(description="As configured, for the whole fleet.")
     health: ProviderHealth
     account: AccountView
+    models_left_out: int = Field(description="Models called in the last hour, by names of callers, that are not shown.")
     models: list[ModelView]
 
 

@@ -30,6 +30,16 @@ class AttemptView(BaseModel):
     score: float | None
 
 
+class WaitsView(BaseModel):
+    """What a job that was put back waits for."""
+
+    for_: Literal["provider"] = Field(alias="for")
+    reason: str | None = Field(
+        description="Of each provider of the model: the limit, the breaker or the failure that keeps it from being called."
+    )
+    until: datetime = Field(description="It is not tried again before.")
+
+
 class JobSummary(BaseModel):
     """A job in a list."""
 
@@ -53,6 +63,7 @@ class JobSummary(BaseModel):
     attempts: list[AttemptView]
     metadata: dict[str, str]
     retry_of: str | None = Field(description="The dead letter that this job is a retry of.")
+    waits: WaitsView | None = Field(description="Why a queued job is not run now; null where it only waits its turn.")
 
 
 class JobView(JobSummary):

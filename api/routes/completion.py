@@ -6,13 +6,13 @@ import time
 from dataclasses import dataclass, field
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Request
+from fastapi import APIRouter, Depends, Query, Request
 from starlette.responses import Response
 
 from api.admission import accepted_headers
 from api.front import FrontDoor, front_of, within
 from api.http.body import parse, read_bytes
-from api.http.headers import body_digest, cache_mode, idempotency_key, preferred_wait
+from api.http.headers import asked_wait, body_digest, cache_mode, idempotency_key, preference_applied
 from api.http.trace import trace_of
 from api.keys.auth import principal
 from api.keys.keys import Principal
@@ -31,14 +31,15 @@ from workers.jobs.room import Limits, Refused, limits_of
 from workers.jobs.store.reading import gone
 
 router = APIRouter()
+Wait = Annotated[str | None, Query(description="As `Prefer: wait=N`; of both the smaller one holds.")]
 
 
 @router.post("/api/v1/completion", status_code=202, **documents.SUBMIT)
-async def submit(request: Request, caller: Annotated[Principal, Depends(principal)]) -> Response:
+async def submit(request: Request, caller: Annotated[Principal, Depends(principal)], wait: Wait = None) -> Response:
     """Write a job and answer 202 with its address, or 200 with the ended job where `Prefer: wait=N` was enough."""
     front = front_of(request.scope)
     headers = request.scope["headers"]
-    wait_s = preferred_wait(headers, limit_s=front.settings.limits.wait_s)
+    wait_s = asked_wait(headers, wait, limit_s=front.settings.limits.wait_s)
     asked = Asked(caller, limits_of(front.settings, of_tenant=caller.queued), idempotency_key(headers))
     body = await _body(request, front, asked)
     new = _new_job(request, body, asked, front)
@@ -49,7 +50,7 @@ async def submit(request: Request, caller: Annotated[Principal, Depends(principa
     if job is None:  # it ended, and was not kept for long
         raise gone(submitted.job_id) if asked.key else JobNotFound(f"job {submitted.job_id} has expired")
     replayed = {} if submitted.created else {"Idempotency-Replayed": "true"}
-    applied = {} if wait_s is None else {"Preference-Applied": f"wait={wait_s}"}
+    applied = preference_applied(headers, wait_s)
     told = {"Location": f"/api/v1/jobs/{job.id}", **replayed, **applied}
     ended = wait_s is not None and job.status.terminal
     left = accepted_headers(asked.limits, submitted.waiting)

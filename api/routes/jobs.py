@@ -8,7 +8,7 @@ from fastapi import APIRouter, Depends, Query, Request
 from starlette.responses import Response
 
 from api.front import front_of, within
-from api.http.headers import seconds
+from api.http.headers import asked_wait, preference_applied
 from api.keys.auth import principal
 from api.keys.keys import Principal
 from api.reference import documents
@@ -20,15 +20,17 @@ from workers.jobs.models import Status
 
 router = APIRouter()
 Caller = Annotated[Principal, Depends(principal)]
-Wait = Annotated[str | None, Query(description="Seconds to wait for the job's end, 0 to 60.")]
+Wait = Annotated[
+    str | None, Query(description="Seconds to wait for the job's end, 0 to 60; of this and `Prefer` the smaller.")
+]
 After = Annotated[str | None, Query(description="The last id of the page before.", pattern=r"^job_[0-9a-f]{32}$")]
 
 
 @router.get("/api/v1/jobs/{job_id}", **documents.READ)
 async def read_job(request: Request, job_id: str, caller: Caller, wait: Wait = None) -> Response:
-    """Read a job; with `wait=N` the answer comes when it ends, after N seconds at the latest."""
-    front = front_of(request.scope)
-    wait_s = 0 if wait is None else seconds(wait, field="wait", limit_s=front.settings.limits.wait_s)
+    """Read a job; with `wait=N`, or `Prefer: wait=N`, the answer comes when it ends, after N seconds at the latest."""
+    front, headers = front_of(request.scope), request.scope["headers"]
+    wait_s = asked_wait(headers, wait, limit_s=front.settings.limits.wait_s)
     _check_id(job_id)
 
     def read() -> Any:
@@ -40,7 +42,8 @@ async def read_job(request: Request, job_id: str, caller: Caller, wait: Wait = N
         job = await read()
     if job is None:
         raise not_found()
-    return answer(job_json(job), status=202 if wait_s and not job.status.terminal else 200)
+    status = 202 if wait_s and not job.status.terminal else 200
+    return answer(job_json(job), status=status, headers=preference_applied(headers, wait_s))
 
 
 @router.get("/api/v1/jobs", **documents.LIST)

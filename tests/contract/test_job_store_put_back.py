@@ -11,7 +11,7 @@ from infrastructure.core.redis_core import connect_sync
 from tests.support.jobs import audit, claimed, must_claim, nonce, shared_store, submitted, success
 from tests.support.waiting import eventually
 from workers.handlers import upkeep
-from workers.jobs.models import COMPLETION_CLASSES, Attempt, Status
+from workers.jobs.models import COMPLETION_CLASSES, Attempt, Status, Waits
 from workers.jobs.store.job_store import JobStore
 from workers.jobs.store.writing import MOST_ATTEMPTS
 
@@ -61,6 +61,41 @@ async def test_a_job_put_back_is_queued_to_its_owner_and_shows_what_was_tried(st
     page = await store.page("default", status=Status.QUEUED, limit=10, after=None)
     assert [one.id for one in page.jobs] == [job_id]
     assert await store.ready_count(COMPLETION_CLASSES) == 0
+
+
+async def test_a_job_put_back_says_why_and_until_when_it_waits_until_it_is_claimed_again(store: JobStore) -> None:
+    [job_id] = await submitted(store)
+    assert await store.put_back((await must_claim(store)).fence, delay_ms=0, reason="p/m has 5 calls in flight")
+    shown = await store.get(job_id, tenant="default")
+    history = await store.history(job_id, tenant="default")
+    assert shown is not None
+    assert history is not None
+    assert shown.waits == Waits(reason="p/m has 5 calls in flight", until_ms=history[1][-1].until_ms or 0)
+    assert [one.waits for one in (await store.page("default", status=None, limit=9, after=None)).jobs] == [shown.waits]
+    await store.promote()
+    again = await must_claim(store)
+    running = await store.get(job_id, tenant="default")
+    assert running is not None
+    assert running.waits is None
+    await store.give_back(again.fence)
+    returned = await store.get(job_id, tenant="default")
+    assert returned is not None
+    assert returned.waits is None
+
+
+async def test_a_job_that_expires_while_it_waits_says_what_it_waited_for(store: JobStore) -> None:
+    [job_id] = await submitted(store, deadline_ms=150)
+    await store.put_back((await must_claim(store)).fence, delay_ms=60_000, reason="p/m authentication (401)")
+
+    async def expired() -> bool:
+        return bool(await store.expire_due())
+
+    await eventually(expired, what="the deadline has passed")
+    job = await store.get(job_id, tenant="default")
+    assert job is not None
+    assert job.error is not None
+    assert job.error[1].endswith("it waited for a provider: p/m authentication (401)")
+    assert job.waits is None
 
 
 async def test_the_same_put_back_twice_is_one(store: JobStore) -> None:

@@ -158,7 +158,7 @@ async def test_a_new_line_is_too_slow_where_a_round_of_turns_takes_too_long(
     # One job ended in a second or more; a round is about thirty, so thirty seconds at the least, if lines stand at all.
     assert await refused(store, Limits(age_s=25), tenant="between") is None
     for number in range(30):
-        for job_id in await redis.zrange(f"aip:ready:normal:t{number}", 0, -1):
+        for job_id in members(await redis.zrange(f"aip:ready:normal:t{number}", 0, -1)):
             await redis.zincrby(f"aip:ready:normal:t{number}", -1_500, job_id)
     assert await refused(store, Limits(age_s=25), tenant="newer") is Reason.TOO_SLOW
     assert await refused(store, Limits(age_s=10_000), tenant="newest") is None

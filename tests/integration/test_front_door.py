@@ -71,7 +71,7 @@ async def test_a_submission_answers_with_the_job_and_its_address(client: httpx.A
     assert job == {
         "id": job["id"], "object": "job", "status": "queued", "model": "default", "started_at": None,
         "finished_at": None, "result": None, "error": None, "usage": None, "cost_usd": None, "saved_usd": None, "saved_ms": None,
-        "cache": None, "attempts": [], "metadata": {"run": "42"}, "retry_of": None,
+        "cache": None, "attempts": [], "metadata": {"run": "42"}, "retry_of": None, "waits": None,
     }  # fmt: skip
     assert (await client.get(response.headers["location"])).json() == response.json()
 
@@ -118,6 +118,45 @@ async def test_waiting_on_a_job_ends_with_the_job(client: httpx.AsyncClient, fro
     response = await asyncio.wait_for(waiting, 15)
     assert (response.status_code, response.json()["status"]) == (200, "cancelled")
     assert len(front.waiters) == 0
+
+
+async def test_both_ways_to_ask_for_a_wait_hold_on_submit_and_read(client: httpx.AsyncClient, front: FrontDoor) -> None:
+    submitting = asyncio.create_task(client.post("/api/v1/completion", params={"wait": 20}, json=BODY))
+    await eventually(lambda: len(front.waiters))
+    await complete_next(front.store)
+    assert (await asyncio.wait_for(submitting, 15)).status_code == 200
+    place = (await client.post("/api/v1/completion", json=BODY)).headers["location"]
+    reading = asyncio.create_task(client.get(place, headers={"Prefer": "wait=20"}))
+    await eventually(lambda: len(front.waiters))
+    await complete_next(front.store)
+    read = await asyncio.wait_for(reading, 15)
+    assert (read.status_code, read.json()["status"]) == (200, "completed")
+    assert read.headers["preference-applied"] == "wait=20"
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "told"),
+    [
+        ("POST", "/api/v1/completion?wiat=2", "no such parameter; did you mean wait?"),
+        ("GET", "/api/v1/jobs?limt=2", "no such parameter; did you mean limit?"),
+        ("GET", "/api/v1/jobs?x=2", "no such parameter; there are status, limit, after"),
+        ("GET", "/api/v1/providers?by=day", "no such parameter; there are none here"),
+        ("GET", "/api/v1/costs?dys=7", "no such parameter; did you mean days?"),
+        ("GET", "/health/ready?x", "no such parameter; there are none here"),
+    ],
+)
+async def test_a_query_parameter_that_a_route_does_not_know_is_refused_by_name(
+    client: httpx.AsyncClient, method: str, path: str, told: str
+) -> None:
+    answer = await client.request(method, path, json=BODY if method == "POST" else None)
+    (error,) = problem(answer, 422, "validation_failed")["errors"]
+    assert error["message"] == told
+
+
+async def test_a_path_that_knows_other_methods_names_them(client: httpx.AsyncClient) -> None:
+    answer = await client.delete("/api/v1/completion")
+    assert problem(answer, 405, "method_not_allowed")["detail"] == "expected POST, got DELETE"
+    assert answer.headers["allow"] == "POST"
 
 
 async def test_cancelling_twice_gives_the_same_job(client: httpx.AsyncClient, front: FrontDoor) -> None:
@@ -308,6 +347,7 @@ async def test_a_defect_is_a_500_without_its_inside(
     told = problem(response, 500, "internal_error")
     assert "planted" not in json.dumps(told)
     assert "planted" not in log.text
+    assert "wait=0" not in log.text
     (line,) = [
         line for line in log.lines if line["level"] == "ERROR" and line["message"] == "Request failed by a defect"
     ]
@@ -317,9 +357,7 @@ async def test_a_defect_is_a_500_without_its_inside(
 
 async def test_each_request_is_logged_once_without_body_and_query(client: httpx.AsyncClient) -> None:
     with caught_log() as log:
-        await client.post(
-            "/api/v1/completion?planted=1", json={**BODY, "user": "planted"}, headers={"X-Request-Id": "r1"}
-        )
+        await client.post("/api/v1/completion?wait=0", json={**BODY, "user": "planted"}, headers={"X-Request-Id": "r1"})
     (line,) = [line for line in log.lines if line["message"] == "Request"]
     context = line["context"]
     assert context.pop("duration_ms") > 0
@@ -366,7 +404,7 @@ async def test_the_reference_is_whole_and_has_examples(client: httpx.AsyncClient
     submit = document["paths"]["/api/v1/completion"]["post"]
     assert submit["requestBody"]["content"]["application/json"]["example"]["model"]
     headers = {"Cache-Control", "Idempotency-Key", "Prefer", "X-Request-Id"}
-    assert {parameter["name"] for parameter in submit["parameters"]} == headers
+    assert {parameter["name"] for parameter in submit["parameters"]} == {*headers, "wait"}
     page = (await client.get("/docs")).text
     assert "POST" in page
     assert "/api/v1/completion" in page

@@ -47,7 +47,8 @@ async def submitted(door: Door, *, header: str | None = None, cache: Any = None)
     ("header", "cache", "expected"),
     [
         (None, None, None),
-        ("max-age=0", None, None),
+        ("max-age=60", None, None),
+        ("max-age=0", None, {"mode": "refresh"}),
         ("no-cache", None, {"mode": "refresh"}),
         ("no-store", None, {"mode": "off"}),
         ("no-store", {"mode": "use"}, {"mode": "use"}),

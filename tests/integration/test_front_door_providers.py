@@ -172,3 +172,15 @@ async def test_a_wrong_parameter_is_a_problem_that_names_it(client: httpx.AsyncC
     answer = await client.get("/api/v1/costs", params=wrong)
     assert (answer.status_code, answer.json()["code"]) == (422, "validation_failed")
     assert answer.json()["errors"][0]["field"] in wrong
+
+
+async def test_names_that_callers_made_up_are_shown_up_to_a_bound_and_counted_beyond(
+    client: httpx.AsyncClient, twin: Twin
+) -> None:
+    for number in range(53):
+        await twin.call(begin=at(f"made-up-{number}"))
+    provider = await shown(client)
+    configured = {"sandbox-small", "sandbox-large"}
+    assert configured <= {model["model"] for model in provider["models"]}
+    assert len({model["model"] for model in provider["models"]} - configured) == 50
+    assert provider["models_left_out"] == 3

@@ -97,3 +97,18 @@ async def test_without_redis_nothing_is_booked_and_nobody_is_troubled() -> None:
     finally:
         await redis.aclose()
         server.remove()
+
+
+async def test_a_day_has_so_many_models_of_a_provider_and_what_comes_beyond_is_booked_together(
+    redis: aioredis.Redis,
+) -> None:
+    twin = redis_twin(redis)
+    for number in range(205):
+        await twin.call(begin={"model": f"made-up-{number}", "tenant": f"t{number % 2}"}, cost_usd=0.01)
+    await twin.call(begin={"model": "made-up-7"}, cost_usd=0.01)
+    await twin.call(begin={"provider": "beta", "model": "m"}, cost_usd=0.01)
+    rows = await costs(redis, PREFIX)
+    assert len({(row.provider, row.model) for row in rows}) == 202
+    assert sum(row.calls for row in rows if row.model == "(other)") == 5
+    assert sum(row.calls for row in rows if row.model == "made-up-7") == 2
+    assert sum(row.calls for row in rows) == 207

@@ -154,10 +154,13 @@ async def test_all_candidates_cooling_down_put_the_job_back_without_a_call_and_p
     with pytest.raises(PutBack) as aside:
         await manager.completion(call(within_s=100))
     assert 8_000 <= aside.value.wait_ms <= 14_400
+    assert aside.value.reason.count("is left alone after provider_unavailable") == 2
     assert aside.value.attempts == ()
     with pytest.raises(CompletionFailed) as failed:
         await manager.completion(call(within_s=2))
     assert (failed.value.job_code, failed.value.attempts) == ("no_candidate_available", ())
+    assert "first/" in failed.value.message
+    assert "is left alone after provider_unavailable" in failed.value.message
     assert sandbox.counters()["requests"] == 0
 
 

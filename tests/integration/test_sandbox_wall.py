@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import time
 from collections.abc import AsyncIterator
 from typing import Any
@@ -152,3 +153,23 @@ async def test_a_malformed_instance_changes_nothing(sandbox: SandboxProcess, htt
     assert refused.status_code == 400
     assert "speed" in refused.json()["error"]
     assert sandbox.control("GET", "instances") == {"a": {"latency_s": 0.1}}
+
+
+async def test_its_root_says_what_it_is_and_its_control_plane_what_is_wrong_with_a_body(
+    sandbox: SandboxProcess, http: httpx.AsyncClient
+) -> None:
+    hint = await http.get(f"{sandbox.url}/", headers={"authorization": ""})
+    assert (hint.status_code, "docs/providers.md" in hint.text) == (200, True)
+    for path, body, told in (
+        ("instances", {"slow": {"latency": 1}}, "slow.latency: no such field; did you mean latency_s?"),
+        ("instances", {"slow": {"latency_s": "x"}}, "slow.latency_s: expected a number, got a string of 1 character"),
+        ("instances", {}, "body: expected at least 1 item(s), got an empty object"),
+        ("faults", [{"preset": "openai-5000"}], "got openai-5000"),
+        ("faults", [{"action": {"status": 200}}], "0.action.status: expected at least 400, got 200"),
+    ):
+        answer = await http.put(f"{sandbox.url}/_sandbox/{path}", json=body)
+        assert answer.status_code == 400
+        assert told in (error := answer.json()["error"])
+        assert not re.search("pydantic|validation error|Value error", error)
+    broken = await http.put(f"{sandbox.url}/_sandbox/faults", content=b"[{")
+    assert broken.json() == {"error": "expected the body to be JSON"}

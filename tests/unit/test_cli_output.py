@@ -13,7 +13,8 @@ from typing import Any
 
 import pytest
 
-from api.cli import output
+from api.cli import jobs, output
+from api.cli.main import run
 
 HOSTILE = "\x1b]0;title\x07\x1b[2J\x9b31mred\x1b[0m\r\u202egnp.exe :smile: [bold]x[/bold]"
 ACTING = ("\x1b", "\x9b", "\x07", "\u202e")
@@ -75,3 +76,26 @@ def test_a_pipe_that_nobody_reads_ends_the_program_without_a_word() -> None:
     shell = f'"{sys.executable}" -c "{code}" | head -1'
     ended = subprocess.run(["bash", "-c", shell], capture_output=True, text=True, check=True)
     assert (ended.stdout.count("\n"), ended.stderr) == (1, "")
+
+
+def test_a_narrow_terminal_gets_fewer_columns_and_none_is_broken(monkeypatch: pytest.MonkeyPatch) -> None:
+    row = ("job_" + "0" * 32, "in_progress", "default", "10 s ago", "0.50 s")
+    headings = ("id", "status", "model", "submitted", "took")
+
+    def shown(columns: str) -> str:
+        monkeypatch.setenv("COLUMNS", columns)
+        monkeypatch.setenv("LINES", "25")
+        return on_terminal(monkeypatch, lambda _: output.table(headings, [row], spare=("took", "submitted")), None)
+
+    assert "submitted" not in (narrow := shown("70"))
+    assert "0.50 s" in narrow
+    assert "10 s ago" in shown("100")
+    assert len([line for line in narrow.splitlines() if line.strip()]) == 2
+
+
+def test_an_id_in_the_place_of_a_command_shows_that_job(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+    monkeypatch.setattr(jobs, "show", lambda job_id, **_: asked.append(job_id))
+    monkeypatch.setattr(sys, "argv", ["ai-provider", "jobs", job_id := "job_" + "0" * 32])
+    assert run() == 0
+    assert asked == [job_id]

@@ -45,7 +45,7 @@ def listener() -> Iterator[socket.socket]:
 
 
 def test_facts_name_who_answered_and_what_it_took() -> None:
-    assert facts(JOB) == "job_1 · b/m2 · 12 tokens · $0.00001 · 1.50 s"
+    assert facts(JOB) == "job_1 · b/m2 · 12 tokens · $0.000010 · 1.50 s"
     assert "cost unknown" in facts({**JOB, "cost_usd": None})
     assert facts({**JOB, "cache": "hit"}).endswith("cache hit")
 
@@ -57,9 +57,9 @@ def test_answer_without_words_is_shown_by_its_tool_calls() -> None:
     assert answer_text({**JOB, "result": None}) == ""
 
 
-def test_cost_has_the_digits_that_it_needs_and_unknown_is_not_nothing() -> None:
-    assert [output.usd(cost) for cost in (0, 0.000012, 0.25, 12.345, None)] == [
-        "$0.00", "$0.000012", "$0.25", "$12.35", "cost unknown"]  # fmt: skip
+def test_costs_below_a_dollar_have_the_same_digits_and_unknown_is_not_nothing() -> None:
+    assert [output.usd(cost) for cost in (0, 1e-9, 0.000012, 0.25, 12.345, None)] == [
+        "$0.00", "under $0.000001", "$0.000012", "$0.250000", "$12.35", "unknown"]  # fmt: skip
 
 
 def test_problem_is_a_sentence_with_every_fault() -> None:
@@ -78,7 +78,7 @@ def test_tally_counts_what_ended_and_how() -> None:
     now[0] = 102.0
     tally.add(JOB)
     tally.add({**JOB, "cache": "joined", "cost_usd": None})
-    assert (tally.done, tally.tokens, tally.from_cache, tally.unknown_costs, tally.per_s) == (2, 24, 1, 1, 1.0)
+    assert (tally.done, tally.tokens, tally.hits + tally.joined, tally.unknown_costs, tally.per_s) == (2, 24, 1, 1, 1.0)
     assert not tally.complete
     tally.add({**JOB, "status": "failed", "error": {"code": "rate_limited"}, "attempts": []})
     assert (tally.failed, dict(tally.failures), dict(tally.providers)) == (1, {"rate_limited": 1}, {"b": 2})

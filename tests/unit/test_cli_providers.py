@@ -28,7 +28,7 @@ PAGE = {"object": "list", "data": [PROVIDER, TROUBLED, UNUSED]}
 def service(monkeypatch: pytest.MonkeyPatch) -> None:
     """Have a service that says what the reference shows."""
     monkeypatch.setattr(Client, "providers", lambda _: PAGE)
-    monkeypatch.setattr(Client, "costs", lambda _, **__: COSTS | {"by": "model", "data": [{**COSTS["data"][0], "model": "openai/gpt-5-mini"}]})  # fmt: skip
+    monkeypatch.setattr(Client, "costs", lambda _, **__: COSTS | {"by": "model", "data": [{**COSTS["data"][0], "model": "openai/gpt-5-mini", "tenant": "red"}]})  # fmt: skip
 
 
 def drawn(monkeypatch: pytest.MonkeyPatch, width: int, *, costs: bool = False) -> list[str]:
@@ -37,7 +37,7 @@ def drawn(monkeypatch: pytest.MonkeyPatch, width: int, *, costs: bool = False) -
     console = Console(file=file, width=width, force_terminal=True, color_system=None, highlight=False)
     monkeypatch.setattr(output, "stdout", lambda: console)
     if costs:
-        providers.show_costs(url="http://h", days=1, as_json=False)
+        providers.show_costs(url="http://h", days=1, by="model", as_json=False)
     else:
         providers.show(url="http://h", as_json=False)
     return [line for line in file.getvalue().splitlines() if line]
@@ -55,16 +55,33 @@ def test_eighty_columns_hold_the_table_of_providers(monkeypatch: pytest.MonkeyPa
 
 
 @pytest.mark.usefixtures("service")
-def test_a_wide_terminal_has_the_last_error_in_the_models_line(monkeypatch: pytest.MonkeyPatch) -> None:
-    lines = drawn(monkeypatch, 140)
-    assert max(map(len, lines)) <= 140
-    assert any("open, 8 s" in line and "provider_timeout 1 min ago" in line for line in lines)
+@pytest.mark.parametrize("width", [80, 140])
+def test_below_a_model_stand_its_window_the_parts_of_its_score_its_limits_and_its_last_error(
+    monkeypatch: pytest.MonkeyPatch, width: int
+) -> None:
+    lines = drawn(monkeypatch, width)
+    assert max(map(len, lines)) <= width
+    text = "; ".join(line.strip() for line in lines)
+    for shown in ("last 30 s: 240 calls, 1 failed", "score: ($0.00076 price + $0.00041 waiting) x 1.00 / 0.996",
+                  "10,000 requests/min; 2,000,000 tokens/min", "last error provider_timeout 1 min ago"):  # fmt: skip
+        assert shown in text
+
+
+def test_calls_in_flight_stand_against_the_smaller_limit() -> None:
+    account = {**PROVIDER, "limits": {"requests_per_minute": 60, "tokens_per_minute": None, "concurrency": 5}}
+    learnt = {"concurrency": 3.7, "requests_per_minute": 600, "tokens_per_minute": None}
+    assert providers._in_flight(account, {**MODEL, "learnt_limits": learnt}) == "18/3"
+    assert providers._in_flight(account, MODEL) == "18/5"
+    assert providers._in_flight(PROVIDER, MODEL) == "18"
+    assert providers._rates(account, {**MODEL, "learnt_limits": learnt}) == ("60", "-")
 
 
 @pytest.mark.usefixtures("service")
 def test_a_pipe_gets_a_line_for_each_model(capsys: pytest.CaptureFixture[str]) -> None:
     providers.show(url="http://h", as_json=False)
-    rows = [line.split("\t") for line in capsys.readouterr().out.splitlines()]
+    headings, *rows = [line.split("\t") for line in capsys.readouterr().out.splitlines()]
+    assert tuple(headings) == providers.PIPED
+    assert dict(zip(headings, rows[0], strict=True))["price part"] == "$0.00076"
     assert [row[0] for row in rows] == ["openai", "anthropic", "anthropic", "google"]
     assert {len(row) for row in rows} == {len(providers.PIPED)}
     providers.show(url="http://h", as_json=True)
@@ -76,7 +93,15 @@ def test_the_cost_table_has_totals_probes_and_says_what_is_unknown(monkeypatch: 
     lines = drawn(monkeypatch, 80, costs=True)
     assert max(map(len, lines)) <= 80
     assert [line.split()[0] for line in lines] == ["model", "openai/gpt-5-mini", "total", "health"]
-    assert "$0.17088 + 5 ?" in lines[1]
+    assert "$0.170880 + 5 ?" in lines[1]
+
+
+@pytest.mark.usefixtures("service")
+def test_costs_are_shown_by_what_is_asked_for_and_a_pipe_gets_a_header(capsys: pytest.CaptureFixture[str]) -> None:
+    providers.show_costs(url="http://h", days=1, by="tenant", as_json=False)
+    rows = [line.split("\t") for line in capsys.readouterr().out.splitlines()]
+    assert rows[0] == ["tenant", *providers.COST_HEADINGS]
+    assert [row[0] for row in rows[1:]] == ["red", "total", "health probes"]
 
 
 def test_without_a_service_one_line_says_so_and_the_configured_providers_follow(
@@ -100,4 +125,4 @@ def test_a_job_shows_what_was_saved_and_each_attempt() -> None:
     assert facts["attempt 1"] == (
         "a/m provider_unavailable (503) in 12 ms, cost unknown, score 0.00119, breaker half_open"
     )
-    assert facts["attempt 2"] == "a/m ok in 12 ms, $0.00002, score 0.00119"
+    assert facts["attempt 2"] == "a/m ok in 12 ms, $0.000020, score 0.00119"

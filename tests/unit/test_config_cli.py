@@ -165,6 +165,30 @@ def test_explain_of_a_section_names_its_settings(
     assert (status, error) == (1, "error: flower: a section; its settings are flower.host, flower.port\n")
 
 
+def test_explain_of_a_long_section_names_its_parts_and_of_an_unknown_provider_who_there_is(
+    folder: Folder, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, _, error = told(capsys, monkeypatch, "explain", "providers")
+    assert "a section; its settings are providers.enabled, providers.openai.…" in error
+    assert len(error) < 300
+    _, _, error = told(capsys, monkeypatch, "explain", "providers.sandbox.priority")
+    assert "no provider sandbox is configured; `ai-provider up` makes it where the sandbox answers" in error
+    _, _, error = told(capsys, monkeypatch, "explain", "providers.openia")
+    assert "did you mean openai?" in error
+
+
+def test_explain_describes_a_setting_of_a_providers_limits_and_its_variable_is_really_read(
+    folder: Folder, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder.write("providers: {cheap: {kind: openai, prices: {m: {input: 1, output: 2}}}}\n")
+    monkeypatch.setenv("CHEAP_LIMITS_CONCURRENCY", "3")
+    found = json.loads(told(capsys, monkeypatch, "explain", "providers.cheap.limits.concurrency", "--json")[1])
+    assert (found["meaning"], found["value"]) == ("Calls in flight.", "3")
+    assert found["origin"] == "variable CHEAP_LIMITS_CONCURRENCY"
+    assert "CHEAP_LIMITS_CONCURRENCY" in found["variables"]
+    assert "at least 1" in found["allowed"]
+
+
 def test_check_tells_all_faults_at_once_and_exits_78(
     folder: Folder, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

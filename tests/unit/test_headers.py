@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from api.http.headers import body_digest, cache_mode, idempotency, idempotency_key, preferred_wait
+from api.http.headers import asked_wait, body_digest, cache_mode, idempotency, idempotency_key, preferred_wait
 from infrastructure.core.error_core import ValidationFailed
 
 
@@ -118,9 +118,34 @@ def test_a_key_that_breaks_a_rule_is_refused_by_name(values: tuple[bytes, ...], 
         (("no-cache, no-store",), "off"),
         (("no-cache", "no-store"), "off"),
         (("max-age=60",), None),
+        (("max-age=0",), "refresh"),
+        (("no-store, max-age=0",), "off"),
         (("no-cachexyz",), None),
         (("",), None),
     ],
 )
 def test_cache_control_says_whether_an_old_answer_will_do(values: tuple[str, ...], mode: str | None) -> None:
     assert cache_mode([(b"cache-control", value.encode()) for value in values]) == mode
+
+
+def test_only_if_cached_is_refused_since_a_job_is_run_where_the_cache_has_no_answer() -> None:
+    with pytest.raises(ValidationFailed, match="Cache-Control: expected no only-if-cached"):
+        cache_mode([(b"cache-control", b"max-age=60, Only-If-Cached")])
+
+
+@pytest.mark.parametrize(
+    ("preferred", "query", "wait_s"),
+    [
+        (None, None, None),
+        (b"wait=5", None, 5),
+        (None, "7", 7),
+        (b"wait=5", "7", 5),
+        (b"wait=9", "7", 7),
+        (b"wait=9", "0", 0),
+    ],
+)
+def test_of_both_ways_to_ask_for_a_wait_the_smaller_holds(
+    preferred: bytes | None, query: str | None, wait_s: int | None
+) -> None:
+    headers = [] if preferred is None else [(b"prefer", preferred)]
+    assert asked_wait(headers, query, limit_s=60) == wait_s

@@ -40,7 +40,14 @@ def test_a_logical_name_gives_its_candidates_by_priority_and_then_in_order() -> 
 
 
 def test_provider_and_model_can_be_spelled_out() -> None:
-    assert candidates(configured(), "openai/meta/llama") == (Candidate("openai", "meta/llama"),)
+    bare = {"api_key": "k", "base_url": "http://127.0.0.1:1/v1"}
+    settings = configured(providers={"any": bare, "tight": {**bare, "models": ["gpt-*"], "prices": {"p": {"input": 1, "output": 1}}}},
+                          enabled=("any", "tight"), models={"m": ("tight/odd",)})  # fmt: skip
+    assert candidates(settings, "any/meta/llama") == (Candidate("any", "meta/llama"),)
+    for model in ("gpt-5", "p", "odd"):
+        assert candidates(settings, f"tight/{model}") == (Candidate("tight", model),)
+    with pytest.raises(ModelNotFound, match=r"takes models that fit gpt-\* \(providers.tight.models\)"):
+        candidates(settings, "tight/made-up-1")
 
 
 def test_a_bare_name_goes_to_every_provider_that_claims_it() -> None:
@@ -53,8 +60,9 @@ def test_a_bare_name_goes_to_every_provider_that_claims_it() -> None:
     [
         ("defualt", "did you mean default?"),
         ("clade-4", "claude-4"),
-        ("google/gemini-3", "provider google is not in use"),
-        ("off/x", "provider off is not in use"),
+        ("google/gemini-3", "provider google cannot be called: set GOOGLE_API_KEY"),
+        ("gemini-3", "is one of google, which cannot be called: set GOOGLE_API_KEY"),
+        ("off/x", "provider off cannot be called: it is not in providers.enabled"),
         ("vision", "no provider in use; one of these needs a key: google"),
         ("nothing", "There are: default, gpt-*, claude-*, gpt-oss*, openai/…"),
         ("openai/", "provider openai"),

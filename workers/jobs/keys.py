@@ -99,6 +99,7 @@ Fields of `job:{id}` (instants in ms since 1970 by Redis; a field that says noth
     result, usage, cost, saved, saved_ms, cache, attempts, error_code, error_message     the outcome
     webhook                  id of the endpoint that hears of its end
     back                     fence under which it was put back last
+    waits, waits_until       of a job that was put back, till its next claim: why, and until when
     hist                     what happened to it, and when: see store/scripts/include/common.lua, models.Happened
     retry_of, retried        of a dead letter's retry: the dead letter; of a dead letter: the job that is its retry
     late:{nonce}             cost of a completion that was refused, empty when unknown

@@ -147,6 +147,14 @@ class Outcome:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Waits:
+    """What a job that was put back waits for: a provider that may be called, not before `until_ms`."""
+
+    reason: str | None
+    until_ms: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
     """A job as it is read. Times are milliseconds since 1970, by Redis; None where it has not happened."""
 
@@ -171,6 +179,8 @@ class Job:
     metadata: dict[str, str] = field(default_factory=dict)
     retry_of: str | None = None
     """The dead letter that this job is a retry of."""
+    waits: Waits | None = None
+    """Of a queued job that was put back."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

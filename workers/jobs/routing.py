@@ -50,7 +50,23 @@ def _logical(settings: Settings, model: str) -> list[Candidate]:
 
 def _spelled_out(settings: Settings, model: str) -> list[Candidate]:
     provider, _, name = model.partition("/")
-    return [Candidate(provider, name)] if name and provider in settings.in_use() else []
+    found = settings.in_use().get(provider) if name else None
+    return [Candidate(provider, name)] if found is not None and _takes(settings, provider, name) else []
+
+
+def _takes(settings: Settings, provider: str, name: str) -> bool:
+    """Say whether a provider is asked for a model by its name: any where it has no patterns.
+
+    With patterns a name has to fit one, or stand in `models`, or have a price: names come from callers, and each is a row
+    in the operator's tables.
+    """
+    known = settings.providers[provider]
+    return (
+        not known.models
+        or any(fnmatchcase(name, pattern) for pattern in known.models)
+        or name in known.prices
+        or any(f"{provider}/{name}" in entries for entries in settings.models.values())
+    )
 
 
 def _bare(settings: Settings, model: str) -> list[Candidate]:
@@ -70,12 +86,29 @@ def _explain(settings: Settings, model: str) -> str:
         providers = dict.fromkeys(entry.partition("/")[0] for entry in settings.models[model])
         names = ", ".join(name for name in providers if not name.startswith("sandbox"))
         return f"model {shown} has no provider in use; one of these needs a key: {names}"
+    if "/" in model and provider in settings.in_use():
+        patterns = ", ".join(settings.providers[provider].models[:MAX_LISTED])
+        return f"model {shown}: provider {provider} takes models that fit {patterns} (providers.{provider}.models)"
     if "/" in model and provider in settings.providers:
-        return f"model {shown}: provider {provider} is not in use; it is not enabled or has no key"
+        return f"model {shown}: provider {provider} cannot be called: {why_unused(settings, provider)}"
+    unkeyed = (
+        name for name in settings.enabled if any(fnmatchcase(model, one) for one in settings.providers[name].models)
+    )
+    if name := next(unkeyed, None):
+        return f"model {shown} is one of {name}, which cannot be called: {why_unused(settings, name)}"
     near = difflib.get_close_matches(model[:MAX_NAME], _names(settings), 3)
     hint = f"; did you mean {' or '.join(near)}?" if near else ""
     known = ", ".join(_listed(settings)) or "none"
     return f"no model answers to {shown}{hint or '.'} There are: {known}"
+
+
+def why_unused(settings: Settings, name: str) -> str:
+    """Return why a configured provider is not in use."""
+    if name not in settings.enabled:
+        return "it is not in providers.enabled"
+    return (
+        f"set {name.upper().replace('-', '_')}_API_KEY" if settings.providers[name].needs_key else "it has no base_url"
+    )
 
 
 def _names(settings: Settings) -> list[str]:
@@ -92,4 +125,4 @@ def _usable(settings: Settings) -> list[str]:
 def _listed(settings: Settings) -> Iterable[str]:
     patterns = [pattern for provider in settings.in_use().values() for pattern in provider.models]
     spelled = [f"{name}/…" for name in settings.in_use()]
-    return (*_usable(settings)[:MAX_LISTED], *patterns[:MAX_LISTED], *spelled[:MAX_LISTED])
+    return (*_usable(settings)[:MAX_LISTED], *dict.fromkeys(patterns[:MAX_LISTED]), *spelled[:MAX_LISTED])

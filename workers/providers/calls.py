@@ -97,12 +97,13 @@ class PutBack(ProviderError):
     Where one of `slots` becomes free it is claimed before.
     """
 
-    title: ClassVar[str] = "Every provider of this model is cooling down"
+    title: ClassVar[str] = "No provider of this model may be called now"
 
     def __init__(
-        self, message: str, *, wait_ms: int, attempts: tuple[Attempt, ...] = (), slots: tuple[Slot, ...] = ()
+        self, reason: str, *, wait_ms: int, attempts: tuple[Attempt, ...] = (), slots: tuple[Slot, ...] = ()
     ) -> None:
-        super().__init__(message, retry_after_s=wait_ms / 1000)
+        super().__init__(f"no provider of this model may be called now: {reason}", retry_after_s=wait_ms / 1000)
+        self.reason = reason
         self.job_code = NO_CANDIDATE_AVAILABLE
         self.wait_ms = wait_ms
         self.attempts = attempts

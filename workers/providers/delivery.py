@@ -28,6 +28,7 @@ from workers.providers.failover import DEFAULT_PAUSE_S, LONGEST_PAUSE_S, Step, W
 from workers.providers.redact import provider_text, redact
 from workers.providers.selection.selector import Choice
 from workers.providers.telling import Telling
+from workers.providers.waits import Why
 from workers.providers.work import Opened, Tried, Work
 
 JITTER = 0.2
@@ -89,6 +90,7 @@ class Delivery:
             next_on_policy=work.settings.selection.refused_content == "next",
         )
         self._tried = tally.ended
+        self._why = Why()
         self._failure: Failure | None = None
         self._barred: tuple[Choice, Kind] | None = None
         """A candidate that was not asked, since it has just said that this model is not for us."""
@@ -111,6 +113,7 @@ class Delivery:
             if step.pause_s:
                 await asyncio.sleep(step.pause_s)
             if not self._may_call(step.choice):
+                self._why.budget(step.choice.target)
                 raise self._put_back(BUDGET_PAUSE_S) or self._failed()
             try:
                 opened = await self._tools.attempts.open(self._work, step.choice)
@@ -174,6 +177,7 @@ class Delivery:
 
     def _next_after(self, choice: Choice, tried: Tried, failure: Failure) -> Step | None:
         self._failure, self._taken, now = failure, 0, time.monotonic()
+        self._why.failed(choice.target, tried.attempt)
         probe_ms = tried.state.next_probe_ms
         self._way.failed(
             choice, failure, now=now, probing=tried.probing, next_probe_s=None if probe_ms is None else probe_ms / 1_000
@@ -185,6 +189,7 @@ class Delivery:
         return step
 
     def _refused(self, choice: Choice, admission: Admission) -> None:
+        self._why.refused(choice.target, admission)
         state = admission.state
         if state.breaker is not Breaker.CLOSED and state.reason in NOT_FOR_US:
             self._barred = choice, Kind(state.reason)  # waiting would only have it say the same again
@@ -218,7 +223,7 @@ class Delivery:
         if wait_s >= self._work.remaining_s:
             return None
         return PutBack(
-            "every provider of this model is cooling down",
+            self._why.text(),
             wait_ms=round(1_000 * wait_s),
             attempts=tuple(self._tried),
             slots=tuple(self._slots),
@@ -227,7 +232,7 @@ class Delivery:
     def _failed(self, wait_s: float | None = None) -> CompletionFailed:
         failure, attempts = self._failure, tuple(self._tried)
         if failure is None:
-            return _unasked(self._work, wait_s, self._barred)
+            return _unasked(self._work, wait_s, self._barred, self._why)
         kind = failure.kind
         late = kind in LATE and self._work.remaining_s <= 0
         said = provider_text(failure.text) or ("no answer in time" if kind is Kind.TIMEOUT else "no answer")
@@ -249,7 +254,7 @@ def slot_of(target: Target, state: TargetState) -> Slot:
     return Slot(provider=target.name, model=None, most=most)
 
 
-def _unasked(work: Work, wait_s: float | None, barred: tuple[Choice, Kind] | None) -> CompletionFailed:
+def _unasked(work: Work, wait_s: float | None, barred: tuple[Choice, Kind] | None, why: Why) -> CompletionFailed:
     """Return the failure of a job for which nobody could be asked in this delivery."""
     if work.remaining_s <= 0:
         return CompletionFailed("the deadline passed before a provider could be asked", job_code=DEADLINE_EXCEEDED)
@@ -258,5 +263,7 @@ def _unasked(work: Work, wait_s: float | None, barred: tuple[Choice, Kind] | Non
         text = f"{target.name}/{target.model}: the provider has just refused this model, and was not asked again"
         return CompletionFailed(text, job_code=barred[1].value)
     wait_s = min(LONGEST_PAUSE_S if wait_s is None else wait_s, 86_400)
-    text = f"every provider of this model is cooling down, the first for {wait_s:.1f} s more, past the job's deadline"
+    text = (
+        f"no provider of this model may be called before the job's deadline: {why.text()}; the first in {wait_s:.1f} s"
+    )
     return CompletionFailed(text, job_code=NO_CANDIDATE_AVAILABLE, retry_after_s=wait_s)

@@ -92,7 +92,11 @@ class Writer:
         try:
             put = await self._errors.recovering(
                 lambda: self._store.put_back(
-                    job.fence, delay_ms=put_back.wait_ms, attempts=put_back.attempts, slots=put_back.slots
+                    job.fence,
+                    delay_ms=put_back.wait_ms,
+                    attempts=put_back.attempts,
+                    slots=put_back.slots,
+                    reason=put_back.reason,
                 ),
                 context={"operation": "put_back", "job_id": job.id},
                 within_s=max(0.0, job.remaining_s),

@@ -96,11 +96,12 @@ def _described(key: str) -> dict[str, Any]:
     parts = key.split(".")
     if parts[0] == "providers" and parts[1:] != ["enabled"]:
         found: dict[str, Any] = whole["$defs"][Provider.__name__]
-        parts = parts[2:3]
+        parts = parts[2:]
     else:
         found = whole
     for part in parts:
-        found = _resolved(found.get("properties", {}).get(part, {}), whole)
+        inner = found.get("properties", {}).get(part) or found.get("additionalProperties")
+        found = _resolved(inner if isinstance(inner, dict) else {}, whole)
     return found
 
 

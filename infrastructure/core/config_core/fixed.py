@@ -19,7 +19,7 @@ FIXED = frozenset({
     "worker.concurrency", "worker.drain_s", "worker.liveness_file", "worker.soft_limit_s", "worker.hard_limit_s",
     "cache.redis_url", "cache.dir", "cache.l1_entries", "cache.l1_bytes",
     "database",
-    "sandbox.url",
+    "sandbox.url", "sandbox.port",
     "flower",
 })  # fmt: skip
 """Keys, and whole sections, that take effect at the next start of a process; every other takes effect at a reload."""

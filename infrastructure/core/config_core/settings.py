@@ -169,6 +169,7 @@ class ProviderLimits(Section):
     """What a provider account may be asked for by the whole fleet together; null: not limited by us."""
 
     requests_per_minute: int | None = Field(None, ge=1, le=100_000_000)
+    """Calls begun in a minute, spread evenly."""
     tokens_per_minute: int | None = Field(None, ge=1, le=100_000_000_000)
     """Prompt and answer together, estimated before the call and corrected after it."""
     concurrency: int | None = Field(None, ge=1, le=1_000_000)
@@ -202,6 +203,8 @@ class Sandbox(Section):
     """auto: used outside production when no provider has a key."""
     url: str | None = Field(None, pattern=r"^http://[^\s]+$")
     """Where a sandbox runs; set by `ai-provider up` when it starts one."""
+    port: int = Field(0, ge=0, le=65_535)
+    """Where `ai-provider up` has its sandbox listen, so that providers of a file can be instances of it; 0: anywhere."""
 
 
 class Flower(Section):

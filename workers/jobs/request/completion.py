@@ -34,6 +34,7 @@ class CompletionRequest(Part):
     model_config = ConfigDict(use_attribute_docstrings=True)
 
     model: str
+    """A logical name of the configuration (`default`), `provider/model`, or a bare name that a provider's patterns claim."""
     messages: Annotated[list[Message], Field(min_length=1)]
 
     audio: options.AudioOutput | None = None
@@ -69,11 +70,15 @@ class CompletionRequest(Part):
     web_search_options: options.WebSearch | None = None
 
     cache: options.Cache | None = None
+    """How the answer cache is used; equal requests share an answer by default, whatever their temperature."""
     priority: Literal["high", "normal", "low"] | None = None
+    """Class of the queue, `normal` by default: a higher one is served first, of every tenth turn a lower one."""
     deadline_s: float | None = Field(None, gt=0, allow_inf_nan=False)
     """Seconds from now by which the job must have ended."""
     metadata: Annotated[dict[MetadataKey, MetadataValue], Field(max_length=MAX_METADATA)] | None = None
+    """Up to 16 pairs of the caller's, kept and shown with the job: keys of up to 64 characters, values of up to 512."""
     webhook: str | None = None
+    """Id of a registered endpoint, which is told of the job's end."""
     """The id of a registered endpoint."""
 
     @field_validator("messages", mode="before")
@@ -104,7 +109,7 @@ class CompletionRequest(Part):
     @classmethod
     def _whole(cls, stream: bool | None) -> bool | None:
         if stream:
-            raise ValueError("expected false: answers of the job API come whole; /v1/chat/completions is for streams")
+            raise ValueError("expected false: the answer of a job comes whole")
         return stream
 
     @field_validator("deadline_s")

@@ -50,15 +50,18 @@ _SENTENCES = {
 }
 
 
-def faults(exc: ValidationError, body: Any, known: Sequence[str]) -> list[dict[str, str]]:
+def faults(
+    exc: ValidationError, body: Any, known: Sequence[str], *, known_inside: Sequence[str] = ()
+) -> list[dict[str, str]]:
     """Return each fault as `{field, pointer, message}`: a dotted path, the same as a JSON pointer, one clause.
 
-    `known` are the names that the top level may have, for the nearest one to an unknown name. A body with more than
+    `known` are the names that the top level may have, for the nearest one to an unknown name, `known_inside` those below it.
+    A body with more than
     `MAX_FAULTS` faults gets one that says so.
     """
     if exc.error_count() > MAX_FAULTS:
         return [fault((), f"the body breaks more than {MAX_FAULTS} rules, {exc.error_count()} in all")]
-    return [_told(error, body, known) for error in exc.errors(include_url=False)]
+    return [_told(error, body, known, known_inside) for error in exc.errors(include_url=False)]
 
 
 def fault(path: Sequence[str | int], message: str) -> dict[str, str]:
@@ -83,18 +86,23 @@ def sentence(error: Mapping[str, Any], *, got: str) -> str:
     return _SENTENCES.get(error["type"], "is not valid").format_map({**error.get("ctx", {}), "got": got})
 
 
-def _told(error: ErrorDetails, body: Any, known: Sequence[str]) -> dict[str, str]:
+def _told(error: ErrorDetails, body: Any, known: Sequence[str], inside: Sequence[str]) -> dict[str, str]:
     path = _path(error["loc"], body, named=error["type"] in {"missing", "extra_forbidden"})
     if error["type"] == "extra_forbidden":
-        return fault(path, _unknown(str(path[-1]), known if len(path) == 1 else ()))
+        return fault(path, _unknown(str(path[-1]), known if len(path) == 1 else inside))
     if error["type"].startswith("union_tag"):
         path = [*path, str(error["ctx"]["discriminator"]).strip("'")]
     return fault(path, sentence(error, got=_got(error["input"])))
 
 
 def _unknown(name: str, known: Sequence[str]) -> str:
+    return "no such field" + nearest_hint(name, known)
+
+
+def nearest_hint(name: str, known: Sequence[str]) -> str:
+    """Return a hint at the known name that is nearest, or nothing."""
     near = difflib.get_close_matches(name[:MAX_NAME], known, 1)
-    return "no such field" + (f"; did you mean {near[0]}?" if near else "")
+    return f"; did you mean {near[0]}?" if near else ""
 
 
 def _path(loc: tuple[int | str, ...], body: Any, *, named: bool) -> list[int | str]:
@@ -125,5 +133,6 @@ def _got(value: Any) -> str:
         (dict, "an object", "members"),
     ):
         if isinstance(value, kind):
-            return f"{name} of {len(value)} {unit}" if value else f"an empty {name.split()[1]}"
+            counted = unit if len(value) != 1 else unit.removesuffix("s")
+            return f"{name} of {len(value)} {counted}" if value else f"an empty {name.split()[1]}"
     return "something else"

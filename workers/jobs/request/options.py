@@ -225,8 +225,12 @@ class WebSearch(Part):
 class Cache(Part):
     """How this request uses the answer cache. `ttl` in seconds."""
 
-    mode: Literal["use", "refresh", "off", "auto"] | None = None
-    ttl: int | None = Field(None, ge=1, le=604_800)
+    mode: Literal["use", "refresh", "off", "auto"] | None = Field(
+        None,
+        description="`use`: take a kept answer, keep a new one; `refresh`: ask anew, keep the answer; `off`: neither; `auto`: "
+        "`use` where `temperature` is 0 or `seed` is set, else `off`. Default: `cache.mode` of the configuration.",
+    )
+    ttl: int | None = Field(None, ge=1, le=604_800, description="Seconds for which a new answer is kept.")
 
 
 _StopText = Annotated[str, Field(min_length=1, max_length=1_024)]

@@ -190,16 +190,24 @@ class JobStore:
         return bool(await self._run("give_back", fence.job_id, fence.value))
 
     async def put_back(
-        self, fence: Fence, *, delay_ms: int, attempts: Sequence[Attempt] = (), slots: Sequence[Slot] = ()
+        self,
+        fence: Fence,
+        *,
+        delay_ms: int,
+        attempts: Sequence[Attempt] = (),
+        slots: Sequence[Slot] = (),
+        reason: str = "",
     ) -> Put:
         """Put a claimed job aside for `delay_ms`, with what all its deliveries tried; the delivery is not counted.
+
+        `reason` is told to whoever asks what the job waits for, until its next claim.
 
         It is in line again when one of `slots` is free for it, or `promote` meets it due. STALE: it is not the claim's any
         more.
         """
         places = [part for slot in slots for part in (keys.part(slot.provider), keys.part(slot.model or ""), slot.most)]
         tried = writing.attempts(attempts)
-        return Put(await self._run("put_back", fence.job_id, fence.value, max(0, delay_ms), tried, *places))
+        return Put(await self._run("put_back", fence.job_id, fence.value, max(0, delay_ms), tried, reason, *places))
 
     async def promote(self, *, limit: int = 1000) -> tuple[str, ...]:
         """Put up to `limit` jobs that were put aside, and are due, back in line; return their ids."""

@@ -9,7 +9,7 @@ import orjson
 
 from infrastructure.core.error_core import IdempotencyGone, IdempotencyMismatch
 from workers.jobs import codec
-from workers.jobs.models import Attempt, Claimed, Fence, Job, Priority, ReadyClass, Status, Submitted
+from workers.jobs.models import Attempt, Claimed, Fence, Job, Priority, ReadyClass, Status, Submitted, Waits
 from workers.jobs.room import Figures, Reason, Refused, Room
 
 Raw = Sequence[bytes | None]
@@ -17,6 +17,7 @@ Raw = Sequence[bytes | None]
 HEAD_FIELDS = (
     "state", "tenant", "kind", "model", "created", "started", "finished", "deadline", "deliveries", "error_code",
     "error_message", "usage", "cost", "saved", "saved_ms", "cache", "attempts", "meta", "retry_of",
+    "waits", "waits_until",
 )  # fmt: skip
 """What a list shows of a job."""
 FIELDS = (*HEAD_FIELDS, "result")
@@ -48,6 +49,7 @@ def job(job_id: str, values: Raw) -> Job:
         attempts=attempts(known.get("attempts")),
         metadata=_json(known.get("meta")) or {},
         retry_of=_text(known.get("retry_of")),
+        waits=_waits(known),
     )
 
 
@@ -131,6 +133,12 @@ def _cost(known: dict[str, bytes]) -> float | None:
         return _float(known.get("cost"))
     costs = [each.cost_usd for each in attempts(known.get("attempts"))]
     return sum(cost for cost in costs if cost is not None) if costs and None not in costs else None
+
+
+def _waits(known: dict[str, bytes]) -> Waits | None:
+    if known["state"] != b"queued" or "waits_until" not in known:
+        return None
+    return Waits(reason=_text(known.get("waits")), until_ms=int(known["waits_until"]))
 
 
 def _error(known: dict[str, bytes]) -> tuple[str, str] | None:

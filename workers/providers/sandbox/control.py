@@ -8,6 +8,7 @@ from typing import Any
 import orjson
 from aiohttp import web
 
+from workers.providers.sandbox.complaints import told
 from workers.providers.sandbox.counters import Counters
 from workers.providers.sandbox.faults import Faults
 from workers.providers.sandbox.instances import Instances
@@ -48,7 +49,7 @@ class Control:
             try:
                 await self._put[name](await request.read())
             except ValueError as error:
-                return _json({"error": str(error)}, status=400)
+                return _json({"error": told(error, await request.read())}, status=400)
         elif request.method == "DELETE" and name == "instances":
             self._instances.clear()
             await self._ports.close()

@@ -39,6 +39,21 @@ class Reply:
         return replace(self, headers={**self.headers, **headers})
 
 
+def hint(*, instance: str) -> Reply:
+    """Return what a person finds at `/`."""
+    return _json(
+        200,
+        {
+            "sandbox": "AI Provider: providers that cost nothing and make their answers up; see docs/providers.md",
+            "instance": instance,
+            "openai": "POST /v1/chat/completions, GET /v1/models, with any API key",
+            "anthropic": "POST /v1/messages, with any API key",
+            "more providers": "each name is one: /p/NAME/v1/…",
+            "control": "GET /_sandbox/instances, faults, presets, counters, timeline, last; PUT or DELETE instances, faults",
+        },
+    )
+
+
 def good(wire: Wire, asked: Asked, action: Action | None) -> Reply:
     """Return the answer to what is asked, bent by the action's lie where it has one."""
     made = make(asked)

@@ -20,7 +20,7 @@ from workers.providers.sandbox.instances import Instances, share_of
 from workers.providers.sandbox.ports import Ports
 from workers.providers.sandbox.profiles import Profile
 from workers.providers.sandbox.reading import MOST_BODY_BYTES, NO_INSTANCE, Place, place_of, read_body, understand
-from workers.providers.sandbox.replies import bad, good, listing, refusal, throttled
+from workers.providers.sandbox.replies import bad, good, hint, listing, refusal, throttled
 from workers.providers.sandbox.rules import Action, Between
 from workers.providers.sandbox.wire import Wire
 
@@ -66,6 +66,8 @@ class Sandbox:
         place = place_of(request, instance=instance)
         if place.path.startswith(control.PREFIX):
             return await self._control.handle(request, path=place.path)
+        if place.path == "/":
+            return whole(hint(instance=instance))
         with self.counters.visit(instance=place.instance, path=place.path) as visit:
             try:
                 return await self._serve(request, visit, place=place)

@@ -2,7 +2,7 @@
 -- Answers {'job', id, tenant, kind, model, req, class, fence, deliveries, deaths, cfg, attempts, remaining ms, age ms, rid},
 -- {'none'}, or {'more'} when it met nothing but jobs to clear away and there may be others behind them.
 --
--- job:{id}               hash  in_progress, owner, claim nonce, new fence, deliveries + 1
+-- job:{id}               hash  in_progress, owner, claim nonce, new fence, deliveries + 1; what it waited for goes
 -- owner:{owner}:jobs     hash  nonce -> id; no expiry: it empties with its jobs
 -- workers                zset  the owner enters with now as its score, so that rescue knows of it
 -- turns                  hash  claims: how many were given over several classes; lower: the lower class served last
@@ -93,6 +93,7 @@ for _, class in ipairs(in_turn()) do
     local delivery = (tonumber(job.deliveries) or 0) + 1
     redis.call('HSET', key('job', job.id), 'state', 'in_progress', 'owner', owner, 'cnonce', nonce, 'started', now,
                'fence', next_fence(job, nonce), 'deliveries', delivery, 'hist', moved(job, 'p', delivery))
+    redis.call('HDEL', key('job', job.id), 'waits', 'waits_until')
     redis.call('HSET', mine, nonce, job.id)
     redis.call('ZADD', key('workers'), 'NX', now, owner)
     if #classes > 1 then redis.call('HINCRBY', key('turns'), 'claims', 1) end

@@ -2,7 +2,8 @@
 -- Who waits for a slot stands in line at once where one is free by now, else until one is, or the moment comes.
 -- Answers 1, 2 (in line at once, to be rung for), or 0: the fence is not the job's (any more). The same fence again is as good.
 --
--- job:{id}             hash  queued, fence void, deliveries - 1, attempts; back: the fence that it was put back under
+-- job:{id}             hash  queued, fence void, deliveries - 1, attempts; back: the fence that it was put back under;
+--                            waits, waits_until: why it waits, and until when (until its next claim)
 -- owner:{owner}:jobs   hash  the claim leaves
 -- jobs:delayed         zset  id -> the instant from which it is due; no expiry: it empties with its jobs
 -- tenant:{id}:delayed  zset  the same of one tenant; expires an hour after the last is due, so that what a job that was
@@ -11,11 +12,11 @@
 -- inflight:{p}, inflight:{p}:{m}   hash  read: calls in flight where it waits
 -- waiting:…            see include/slots
 --
--- ARGV: prefix, ttl_ms, id, fence, delay_ms, attempts as JSON or '', then of each slot that it waits for: p, m or '', how many
+-- ARGV: prefix, ttl_ms, id, fence, delay_ms, attempts as JSON or '', why it waits or '', then of each slot that it waits for: p, m or '', how many
 --       calls may be in flight there
 -- include: common
 -- include: slots
-local id, fence, delay_ms, attempts = unpack(ARGV, 3, 6)
+local id, fence, delay_ms, attempts, why = unpack(ARGV, 3, 7)
 local job = read_job(id)
 if not job then return 0 end
 if redis.call('HGET', key('job', id), 'back') == fence then -- sent again: the first answer was late
@@ -33,7 +34,7 @@ local function free(p, m, most)
 end
 
 local at_once = false
-for i = 7, #ARGV, 3 do
+for i = 8, #ARGV, 3 do
   at_once = at_once or free(ARGV[i], ARGV[i + 1], ARGV[i + 2])
 end
 
@@ -46,7 +47,9 @@ if at_once then
   push(job)
   return 2
 end
-for i = 7, #ARGV, 3 do
+redis.call('HSET', key('job', id), 'waits_until', string.format('%.0f', until_ms))
+if why ~= '' then redis.call('HSET', key('job', id), 'waits', why) end
+for i = 8, #ARGV, 3 do
   wait_at(ARGV[i + 1] == '' and ARGV[i] or ARGV[i] .. '|' .. ARGV[i + 1], job, tonumber(delay_ms))
 end
 redis.call('ZADD', key('jobs', 'delayed'), until_ms, id)

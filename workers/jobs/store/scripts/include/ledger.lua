@@ -1,7 +1,9 @@
 -- cost:{day}  hash  tenant|provider|model|what -> amount, of a day by UTC; expires 90 days after its last change. What:
 --             the amounts of CostRow, see workers/jobs/gate/costs.py.
--- Parts of a name are escaped by the caller. A full day books further models together, as (other).
+-- Parts of a name are escaped by the caller. A full day books further models together, as (other); so does a provider that
+-- had MOST_MODELS of them that day, since names may come from callers: |provider|model|seen marks one, |provider||models counts.
 local BOOKS_KEPT_MS, MOST_AMOUNTS = 90 * 86400000, 100000
+local MOST_MODELS = 200
 local IN_USD = {cost_usd = true, lost_upper_usd = true, maybe_upper_usd = true, saved_usd = true}
 local books = {}
 
@@ -21,9 +23,19 @@ end
 
 local function book(tenant, provider, model, what, amount)
   local whose = tenant .. '|' .. provider .. '|' .. model
-  books[whose] = books[whose] or {tenant = tenant, amounts = {}}
+  books[whose] = books[whose] or {tenant = tenant, provider = provider, model = model, amounts = {}}
   local amounts = books[whose].amounts
   amounts[what] = (amounts[what] or 0) + amount
+end
+
+-- Whether a model has a row of its own today; it gets one while there is room.
+local function has_row(name, one)
+  local seen, count = '|' .. one.provider .. '|' .. one.model .. '|seen', '|' .. one.provider .. '||models'
+  if redis.call('HEXISTS', name, seen) == 1 then return true end
+  if (tonumber(redis.call('HGET', name, count)) or 0) >= MOST_MODELS then return false end
+  redis.call('HSET', name, seen, 1)
+  redis.call('HINCRBY', name, count, 1)
+  return true
 end
 
 local function write_books()
@@ -32,6 +44,8 @@ local function write_books()
     name = name or key('cost', today())
     if redis.call('HLEN', name) >= MOST_AMOUNTS and redis.call('HEXISTS', name, whose .. '|calls') == 0 then
       whose = one.tenant .. '|(other)|(other)'
+    elseif not has_row(name, one) then
+      whose = one.tenant .. '|' .. one.provider .. '|(other)'
     end
     for what, amount in pairs(one.amounts) do
       -- pcall: a sum that no number holds any more (a provider that lies about tokens) must not keep others from being booked.

@@ -44,6 +44,7 @@ local function finish(job, state, how)
 end
 
 local function expire_job(job)
-  finish(job, 'expired', {fields = {'error_code', 'deadline_exceeded',
-                                    'error_message', 'The deadline passed before the job was finished'}})
+  local message, why = 'The deadline passed before the job was finished', redis.call('HGET', key('job', job.id), 'waits')
+  if why then message = message .. '; it waited for a provider: ' .. why end
+  finish(job, 'expired', {fields = {'error_code', 'deadline_exceeded', 'error_message', message}})
 end
