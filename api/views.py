@@ -24,6 +24,7 @@ def job_json(job: Job, *, brief: bool = False) -> dict[str, Any]:
         "error": None if job.error is None else {"code": job.error[0], "message": job.error[1]},
         "usage": job.usage,
         "cost_usd": job.cost_usd,
+        "cost_complete": job.cost_complete,
         "saved_usd": job.saved_usd,
         "saved_ms": job.saved_ms,
         "cache": job.cache,

@@ -36,7 +36,8 @@ REQUEST = {
 QUEUED: Document = {
     "id": JOB_ID, "object": "job", "status": "queued", "model": "default",
     "created_at": "2026-01-05T12:00:00.000Z", "started_at": None, "finished_at": None,
-    "result": None, "error": None, "usage": None, "cost_usd": None, "saved_usd": None, "saved_ms": None, "cache": None,
+    "result": None, "error": None, "usage": None, "cost_usd": None, "cost_complete": False, "saved_usd": None,
+    "saved_ms": None, "cache": None,
     "attempts": [], "metadata": {"run": "42"}, "retry_of": None, "waits": None,
 }  # fmt: skip
 _USAGE = {"prompt_tokens": 14, "completion_tokens": 7, "total_tokens": 21}
@@ -48,7 +49,7 @@ COMPLETED = {
     "started_at": "2026-01-05T12:00:00.020Z", "finished_at": "2026-01-05T12:00:00.840Z",
     "result": {"id": "chatcmpl-1", "object": "chat.completion", "created": 1767614400, "model": "gpt-5-mini",
                "choices": [{"index": 0, "finish_reason": "stop", "message": _MESSAGE}], "usage": _USAGE},
-    "usage": _USAGE, "cost_usd": 0.0000175, "cache": "miss", "attempts": [_ATTEMPT],
+    "usage": _USAGE, "cost_usd": 0.0000175, "cost_complete": True, "cache": "miss", "attempts": [_ATTEMPT],
 }  # fmt: skip
 SUMMARY = {name: value for name, value in COMPLETED.items() if name != "result"}
 _FAULT = {"field": "tempreature", "pointer": "#/tempreature", "message": "no such field; did you mean temperature?"}

@@ -54,7 +54,10 @@ class JobSummary(BaseModel):
     finished_at: datetime | None
     error: JobError | None
     usage: dict[str, Any] | None
-    cost_usd: float | None = Field(description="What the answer cost; null when unknown, never 0 for unknown.")
+    cost_usd: float | None = Field(
+        description="What all attempts are known to have cost; null when nothing is known, never 0 for unknown."
+    )
+    cost_complete: bool = Field(description="The cost is known of every attempt; else cost_usd lacks some, or is null.")
     saved_usd: float | None = Field(
         description="What the cache or a shared call saved; null when its price is unknown."
     )

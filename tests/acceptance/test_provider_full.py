@@ -37,8 +37,7 @@ def test_the_urgent_pass_those_who_wait_for_a_slot_and_slots_are_in_use() -> Non
 
 def _started_ms(job: Seen) -> float:
     """Return the instant at which the job's last call began."""
-    latency_ms: float = job.attempts[-1]["latency_ms"]
-    return (job.finished_ms or 0) - latency_ms
+    return (job.finished_ms or 0) - float(job.attempts[-1]["latency_ms"])
 
 
 async def _run(wall: Wall) -> tuple[list[Seen], list[Seen], float]:

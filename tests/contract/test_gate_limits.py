@@ -5,9 +5,10 @@ from __future__ import annotations
 import pytest
 import redis.asyncio as aioredis
 
-from tests.support.gates import TWINS, Twin, local_twin, redis_twin
+from tests.support.gates import TWINS, Twin, a_begin, local_twin, redis_twin
 from tests.support.machine import in_time
 from workers.jobs.gate.models import Breaker, Limits, Rates, Refusal, Verdict
+from workers.jobs.gate.redis_gate import not_called
 
 pytestmark = pytest.mark.anyio
 
@@ -100,12 +101,25 @@ async def test_in_no_minute_more_requests_pass_than_configured(twin: Twin, per_m
 
 
 async def test_a_request_waits_no_longer_than_it_was_told(twin: Twin) -> None:
-    limits = Limits(requests_per_minute=12)
+    limits = Limits(requests_per_minute=24)
     assert (await twin.begin(limits=limits)).admitted
     refused = await twin.begin(limits=limits)
-    assert (refused.refusal, refused.wait_ms <= 5_000) == (Refusal.RATE, True)
-    assert in_time(5_000 - refused.wait_ms, 500)
+    assert (refused.refusal, refused.wait_ms <= 2_500) == (Refusal.RATE, True)
+    assert in_time(2_500 - refused.wait_ms, 500)
     await twin.advance(refused.wait_ms)
+    assert (await twin.begin(limits=limits)).admitted
+
+
+async def test_all_of_a_small_limit_may_come_at_once_and_the_next_one_waits_for_the_minute(twin: Twin) -> None:
+    limits = Limits(requests_per_minute=10)
+    asked = [a_begin(limits=limits) for _ in range(10)]
+    admissions = [await twin.gate.begin(one) for one in asked]
+    assert all(one.admitted for one in admissions)
+    refused = await twin.begin(limits=limits)
+    assert (refused.refusal, 55_000 < refused.wait_ms <= MINUTE_MS) == (Refusal.RATE, True)
+    await twin.gate.end(not_called(asked[0], admissions[0]))
+    assert (await twin.begin(limits=limits)).admitted, "what was not made is given back"
+    await twin.advance(MINUTE_MS)
     assert (await twin.begin(limits=limits)).admitted
 
 

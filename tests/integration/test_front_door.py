@@ -70,7 +70,7 @@ async def test_a_submission_answers_with_the_job_and_its_address(client: httpx.A
     assert job.pop("created_at").endswith("Z")
     assert job == {
         "id": job["id"], "object": "job", "status": "queued", "model": "default", "started_at": None,
-        "finished_at": None, "result": None, "error": None, "usage": None, "cost_usd": None, "saved_usd": None, "saved_ms": None,
+        "finished_at": None, "result": None, "error": None, "usage": None, "cost_usd": None, "cost_complete": False, "saved_usd": None, "saved_ms": None,
         "cache": None, "attempts": [], "metadata": {"run": "42"}, "retry_of": None, "waits": None,
     }  # fmt: skip
     assert (await client.get(response.headers["location"])).json() == response.json()

@@ -85,7 +85,7 @@ async def test_a_stopped_call_is_an_attempt_of_its_job_and_its_cost_is_unknown(
 ) -> None:  # fmt: skip
     _, _, job = await _called(redis, sandbox, start_manager, end, deadline_ms=deadline_ms)
     [tried] = job.attempts
-    assert (job.status, job.cost_usd) == (status, None)
+    assert (job.status, job.cost_usd, job.cost_complete) == (status, None, False)
     assert (tried.provider, tried.outcome, tried.status, tried.cost_usd) == ("only", outcome, None, None)
     assert tried.latency_ms > 0
     booked = {what: amount for (_, _, _, what), amount in (await ledger(redis)).items()}

@@ -10,7 +10,7 @@ import pytest
 from infrastructure.core.config_core import Settings
 from workers.handlers.completion import TELLING_S, _call, _completed
 from workers.jobs import codec
-from workers.jobs.models import Attempt, Claimed, Fence, ReadyClass
+from workers.jobs.models import Attempt, Claimed, Fence, Job, ReadyClass, Status
 from workers.providers.calls import Answer
 
 LOST = Attempt(provider="p", model="m", outcome="lost", status=None, latency_ms=1, cost_usd=None)
@@ -48,3 +48,16 @@ def test_a_deadline_counts_from_the_claim_whatever_was_waited_for_since() -> Non
     claimed = job(claimed_at=time.monotonic() - 4)
     assert claimed.remaining_s == pytest.approx(6, abs=0.5)
     assert _call(claimed, Settings()).deadline == pytest.approx(time.monotonic() + 6 - TELLING_S, abs=0.5)
+
+
+def test_a_cost_is_complete_when_it_is_known_of_every_attempt() -> None:
+    ended = Job(
+        id="job_1", tenant="t", kind="completion", status=Status.COMPLETED, model="m", created_ms=0, cost_usd=0.5
+    )
+    refused, answered = (
+        replace(LOST, outcome="provider_unavailable", cost_usd=0.0),
+        replace(LOST, outcome="ok", cost_usd=0.5),
+    )
+    assert replace(ended, attempts=(refused, answered)).cost_complete
+    assert not replace(ended, attempts=(LOST, answered)).cost_complete
+    assert not replace(ended, cost_usd=None).cost_complete

@@ -182,6 +182,11 @@ class Job:
     waits: Waits | None = None
     """Of a queued job that was put back."""
 
+    @property
+    def cost_complete(self) -> bool:
+        """Say whether `cost_usd` is all that the job cost: no attempt may have been billed beside it."""
+        return self.cost_usd is not None and all(attempt.cost_usd is not None for attempt in self.attempts)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Slot:

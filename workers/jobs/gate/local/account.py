@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from workers.jobs.gate.local.breaker import Switch
-from workers.jobs.gate.local.limits import Allowance, of_requests, of_tokens
+from workers.jobs.gate.local.limits import Allowance, Requests, of_tokens
 from workers.jobs.gate.models import NOT_CALLED, Begin, Breaker, End, Verdict
 from workers.jobs.gate.rules import Rules, jitter
 
@@ -16,7 +16,7 @@ class Account:
 
     switch: Switch = field(default_factory=Switch)
     in_flight: int = 0
-    requests: Allowance = field(default_factory=Allowance)
+    requests: Requests = field(default_factory=Requests)
     tokens: Allowance = field(default_factory=Allowance)
 
     def full(self, asked: Begin) -> bool:
@@ -28,8 +28,7 @@ class Account:
         """Return how long until the configured rates let a call through."""
         wait, limits = 0.0, asked.limits
         if limits.requests_per_minute is not None:
-            _, tolerance = of_requests(limits.requests_per_minute)
-            wait = self.requests.due_in_ms(tolerance, now=now)
+            wait = self.requests.due_in_ms(limits.requests_per_minute, now=now)
         if limits.tokens_per_minute is not None:
             _, tolerance = of_tokens(limits.tokens_per_minute)
             wait = max(wait, self.tokens.due_in_ms(tolerance, now=now))
@@ -40,7 +39,7 @@ class Account:
         self.in_flight += 1
         limits = asked.limits
         if limits.requests_per_minute is not None:
-            self.requests.take(of_requests(limits.requests_per_minute)[0], now=now)
+            self.requests.take(limits.requests_per_minute, now=now)
         if limits.tokens_per_minute is not None:
             self.tokens.take(of_tokens(limits.tokens_per_minute)[0] * asked.tokens, now=now)
 
@@ -49,7 +48,7 @@ class Account:
         self.in_flight -= 1
         unused, limits = ended.outcome == NOT_CALLED, asked.limits
         if limits.requests_per_minute is not None and unused:
-            self.requests.correct(of_requests(limits.requests_per_minute)[0], now=now)
+            self.requests.give_back(limits.requests_per_minute, now=now)
         took = (ended.prompt_tokens or 0) + (ended.completion_tokens or 0)
         told = took > 0 or unused or ended.verdict is Verdict.THROTTLED
         if limits.tokens_per_minute is not None and told:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 LONGEST_MS = 3_600_000
 BURST = 20
-"""A twentieth of a minute's worth may come at once."""
+"""So many requests may come at once, where that is a minute's worth; of more a twentieth."""
+MINUTE_MS = 60_000
 Pace = tuple[float, float]
 """Step and tolerance in ms."""
 
@@ -46,6 +47,38 @@ class Allowance:
 
     def _arrival(self, now: float) -> float:
         return self.tat if self.tat is not None and now <= self.tat <= now + LONGEST_MS else now
+
+
+@dataclass(slots=True)
+class Requests:
+    """The limit of requests: of few a log of the last minute, so that all may come at once; of more a pace."""
+
+    pace: Allowance = field(default_factory=Allowance)
+    log: list[float] = field(default_factory=list)
+
+    def due_in_ms(self, per_minute: int, *, now: float) -> float:
+        """Return how long until one more is within the limit."""
+        if per_minute > BURST:
+            return self.pace.due_in_ms(of_requests(per_minute)[1], now=now)
+        last = self._last_minute(now)
+        return 0 if len(last) < per_minute else last[-per_minute] + MINUTE_MS - now
+
+    def take(self, per_minute: int, *, now: float) -> None:
+        """Count one."""
+        if per_minute > BURST:
+            self.pace.take(of_requests(per_minute)[0], now=now)
+        else:
+            self.log = [*self._last_minute(now), now]
+
+    def give_back(self, per_minute: int, *, now: float) -> None:
+        """Count one out that was not made."""
+        if per_minute > BURST:
+            self.pace.correct(of_requests(per_minute)[0], now=now)
+        else:
+            self.log = self._last_minute(now)[:-1]
+
+    def _last_minute(self, now: float) -> list[float]:
+        return [at for at in self.log if 0 <= now - at < MINUTE_MS]
 
 
 @dataclass(slots=True)

@@ -38,10 +38,7 @@ end
 
 local function rate_wait(item, a, t)
   local wait = math.max(lacking(t, 'requests', 1), lacking(t, 'tokens', item.tokens))
-  if item.rpm then
-    local _, tolerance = of_requests(item.rpm)
-    wait = math.max(wait, due_in(a, 'requests_tat', tolerance))
-  end
+  if item.rpm then wait = math.max(wait, request_due_in(a, item.rpm)) end
   if item.tpm then
     local _, tolerance = of_tokens(item.tpm)
     wait = math.max(wait, due_in(a, 'tokens_tat', tolerance))
@@ -66,7 +63,7 @@ local function refusal(item, a, t)
 end
 
 local function count(item, a, t)
-  if item.rpm then take(a, 'requests_tat', (of_requests(item.rpm))) end
+  if item.rpm then take_request(a, item.rpm) end
   if item.tpm then take(a, 'tokens_tat', (of_tokens(item.tpm)) * item.tokens) end
   draw(t, 'requests', 1)
   draw(t, 'tokens', item.tokens)

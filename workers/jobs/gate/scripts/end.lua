@@ -47,7 +47,7 @@ end
 -- The account's allowance: what the call was thought to take is put right by what it took.
 local function settle(item, record, a)
   local unused = item.outcome == 'not_called'
-  if record.rpm and unused then correct(a, 'requests_tat', (of_requests(record.rpm))) end
+  if record.rpm and unused then untake_request(a, record.rpm) end
   if not record.tpm then return end
   local took = (item.prompt or 0) + (item.completion or 0)
   if took == 0 and not unused and item.verdict ~= 'throttled' then return end

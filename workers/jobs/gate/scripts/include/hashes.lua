@@ -1,7 +1,7 @@
 -- Hashes that several items of one run read and change: each is read once, and written once at the run's end. Field `kept`:
 -- the instant at which its expiry was set; once a minute is enough.
 local KEPT_MS, KEPT_EACH_MS = 3600000, 60000
-local TEXTS = {state = true, permit = true, reason = true, error = true, window = true}
+local TEXTS = {state = true, permit = true, reason = true, error = true, window = true, requests_log = true}
 local hashes = {}
 
 local function hash(...)

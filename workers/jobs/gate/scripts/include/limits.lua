@@ -1,8 +1,10 @@
--- Limits of an account that the configuration sets (GCRA: requests_tat, tokens_tat are theoretical arrival times), and those
+-- Limits of an account that the configuration sets (GCRA: requests_tat, tokens_tat are theoretical arrival times;
+-- requests_log: instants of the last calls, where the limit is so small that all of a minute may come at once), and those
 -- of a target that answers told of: {what}_limit, {what}_left at the instant {what}_at, growing by {what}_refill a ms, known
 -- until {what}_until; what: requests, tokens.
 local LONGEST_MS = 3600000
-local BURST = 20 -- a twentieth of a minute's worth may come at once
+local BURST = 20 -- so many requests may come at once, where that is a minute's worth; of more a twentieth
+local MINUTE_MS = 60000
 
 -- A step and a tolerance under which no window of a minute sees more requests than the limit.
 local function of_requests(per_minute)
@@ -38,6 +40,45 @@ local function correct(a, field, cost)
   if a.f[field] then
     a.f[field], a.changed = math.min(a.f[field] - cost, now + LONGEST_MS), true
   end
+end
+
+local function of_last_minute(a)
+  local kept = {}
+  for at in string.gmatch(a.f.requests_log or '', '%d+') do
+    at = tonumber(at)
+    if at <= now and now - at < MINUTE_MS then kept[#kept + 1] = at end
+  end
+  return kept
+end
+
+-- How long until one more request is within the limit.
+local function request_due_in(a, per_minute)
+  if per_minute > BURST then
+    local _, tolerance = of_requests(per_minute)
+    return due_in(a, 'requests_tat', tolerance)
+  end
+  local last = of_last_minute(a)
+  return #last < per_minute and 0 or last[#last - per_minute + 1] + MINUTE_MS - now
+end
+
+local function log_requests(a, last)
+  for i, at in ipairs(last) do last[i] = string.format('%.0f', at) end
+  a.f.requests_log, a.changed = #last > 0 and table.concat(last, ',') or nil, true
+end
+
+local function take_request(a, per_minute)
+  if per_minute > BURST then return take(a, 'requests_tat', (of_requests(per_minute))) end
+  local last = of_last_minute(a)
+  last[#last + 1] = now
+  log_requests(a, last)
+end
+
+-- Give back a request that was not made.
+local function untake_request(a, per_minute)
+  if per_minute > BURST then return correct(a, 'requests_tat', (of_requests(per_minute))) end
+  local last = of_last_minute(a)
+  last[#last] = nil
+  log_requests(a, last)
 end
 
 -- What is left of a limit that an answer told of; nil when nothing is known any more.
