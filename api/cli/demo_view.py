@@ -83,7 +83,7 @@ def _figures(tally: Tally) -> list[tuple[str, str]]:
         *figures,
         ("in flight", str(tally.in_flight)),
         ("tokens", f"{tally.tokens:,}"),
-        ("cost", output.usd(round(tally.cost_usd, 6)) + (" by its price list" if _all_sandbox(tally) else "")),
+        ("cost by its price list" if _all_sandbox(tally) else "cost", output.usd(round(tally.cost_usd, 6))),
         ("from cache or shared", str(tally.hits + tally.joined)),
         ("s", f"{tally.elapsed_s:.1f}"),
         ("jobs/s", f"{tally.per_s:.1f}"),
