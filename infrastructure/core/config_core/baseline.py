@@ -10,7 +10,7 @@ from typing import Any, Final
 
 ORIGIN: Final = "built-in"
 PROVIDERS: Final = MappingProxyType({
-    "openai": ["gpt-*", "chatgpt-*", "o1*", "o3*", "o4*"],
+    "openai": ["gpt-*", "chatgpt-*", "o1*", "o3*", "o4*", "ft:*"],
     "anthropic": ["claude-*"],
     "google": ["gemini-*", "gemma-*"],
     "deepseek": ["deepseek-*"],
