@@ -131,7 +131,7 @@ async def test_a_value_read_while_it_is_changed_elsewhere_is_not_kept_in_memory(
 async def test_what_was_said_while_the_connection_was_cut_is_heard_after_it(
     cache: CoreCache, url: str, redis: Redis
 ) -> None:
-    writer = CoreCache(SERVICE, redis_url=url)
+    writer = CoreCache(SERVICE, redis_url=url, patience_s=10)
     for number in range(10):
         await writer.set("x", number)
         await eventually(partial(_gives, cache, "x", number), within_s=SEEN_S)
