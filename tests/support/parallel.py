@@ -1,6 +1,6 @@
 """How the suite is divided among the processes of pytest-xdist, so that none of them waits and the machine is not flooded.
 
-Tests that start whole services go into two lanes, one after the other within a lane: more of them at once would only take
+Tests that start whole services go into three lanes, one after the other within a lane: more of them at once would only take
 each other's time. They begin first; the rest fills what they leave, shortest tests last. Tests of a file that share a set-up
 stay in one process. What a file needs is read in its text: the process that divides has not collected it.
 (`--dist loadgroup` would do, but for pytest-xdist 3.8 its groups get lost under pytest 9.)
@@ -16,7 +16,7 @@ import pytest
 from xdist.scheduler import LoadScopeScheduling
 
 ROOT = Path(__file__).parents[2]
-LANES = 2
+LANES = 3
 LEVELS = ("acceptance", "integration", "contract", "unit")
 _STARTS_SERVICES = re.compile(r"^from tests\.support\.(?:stack|wall|planting|fleet import .*\bFleet\b)", re.MULTILINE)
 _SHARES_A_SET_UP = re.compile(r"fixture\(.*scope=\"(?:module|class|package)\"")
